@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safefed import __version__
-from safefed.config import ArmConfig, ExperimentConfig
+from safefed.config import ArmConfig, ExperimentConfig, load_node
 from safefed.experiment.schedule import Task
 from safefed.experiment.stages import align_arm, evaluate_arm, screen_client, train_arm
 from safefed.federation.plan import Plan
 from safefed.records import content_hash
+from safefed.sources import source_files
 from safefed.store import sha256_file
 
 SHORT = 12
+KINDS = ("screen", "train", "align", "benchmark")
+"""The kinds of stages, in the order of an arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,13 @@ class ArmPlan:
 
 
 def _data_key(files: Sequence[Path]) -> str:
+    """What decides the clients' data: their ``client.toml`` and the files that these name, wherever they are."""
     if not files:
         return ""
-    owned = {p for f in files for p in f.parent.glob("*.jsonl")} | set(files)
-    return content_hash([[str(p.relative_to(files[0].parent.parent)), sha256_file(p)] for p in sorted(owned)])
+    root = files[0].parent.parent
+    owned = {p.resolve() for f in files for source in load_node(f).data for p in source_files(source)} | set(files)
+    named = [(str(p.relative_to(root)) if p.is_relative_to(root) else p.name, p) for p in owned]
+    return content_hash([[name, sha256_file(p)] for name, p in sorted(named)])
 
 
 def training_plan(
@@ -96,7 +102,7 @@ def plan_arm(
 
 def _screen_tasks(plan: Plan, files: Sequence[Path]) -> list[Task]:
     labels = [f"screen {f.parent.name} ({plan.screening})" for f in files]
-    return [Task(label, label, screen_client, (f, plan)) for f, label in zip(files, labels, strict=True)]
+    return [Task(label, "screen", label, screen_client, (f, plan)) for f, label in zip(files, labels, strict=True)]
 
 
 def arm_tasks(arm: ArmPlan, config: ExperimentConfig, files: Sequence[Path]) -> list[Task]:
@@ -106,22 +112,20 @@ def arm_tasks(arm: ArmPlan, config: ExperimentConfig, files: Sequence[Path]) -> 
         tasks += _screen_tasks(arm.plan, files)
         needs = [task.name for task in tasks]
         train_args = (config.engine, arm.plan, files)
-        tasks.append(Task(Path(arm.plan.out).name, f"train {arm.title}", train_arm, train_args, needs))
+        tasks.append(Task(Path(arm.plan.out).name, "train", f"train {arm.title}", train_arm, train_args, needs))
     if arm.align and arm.plan:
         trained = Path(arm.plan.out) / "adapter"
         align_args = (config, trained, arm.align, arm.seed)
-        tasks.append(Task(arm.align.name, f"align {arm.title}", align_arm, align_args, [tasks[-1].name]))
+        tasks.append(Task(arm.align.name, "align", f"align {arm.title}", align_arm, align_args, [tasks[-1].name]))
     needs = [tasks[-1].name] if tasks else []
     evaluation_args = (config, arm.adapter, arm.evaluation, arm.seed, arm.screened_by(config))
-    tasks.append(Task(arm.evaluation.name, f"benchmark {arm.title}", evaluate_arm, evaluation_args, needs))
+    tasks.append(Task(arm.evaluation.name, "benchmark", f"benchmark {arm.title}", evaluate_arm, evaluation_args, needs))
     return tasks
 
 
-def all_tasks(arms: Sequence[ArmPlan], config: ExperimentConfig, files: Sequence[Path]) -> list[Task]:
+def in_order(tasks: Iterable[Task]) -> list[Task]:
     """Every stage once, in the order in which they should be started: what others wait for comes first."""
-    tasks: dict[str, Task] = {}
-    for arm in arms:
-        for task in arm_tasks(arm, config, files):
-            tasks.setdefault(task.name, task)
-    order = ("screen", "train", "align", "benchmark")
-    return sorted(tasks.values(), key=lambda task: order.index(task.label.split()[0]))
+    distinct: dict[str, Task] = {}
+    for task in tasks:
+        distinct.setdefault(task.name, task)
+    return sorted(distinct.values(), key=lambda task: KINDS.index(task.kind))

@@ -9,9 +9,9 @@ from typing import Any
 
 from safefed.config import ExperimentConfig, load_node
 from safefed.errors import ConfigError
-from safefed.experiment.arms import ArmPlan, all_tasks, arm_tasks, plan_arm, training_plan
+from safefed.experiment.arms import ArmPlan, arm_tasks, in_order, plan_arm, training_plan
 from safefed.experiment.partition import read_pool, write_clients
-from safefed.experiment.schedule import Done, run_tasks
+from safefed.experiment.schedule import Done, Task, run_tasks
 from safefed.experiment.summary import arm_summary, training_facts, write_summary
 from safefed.models import load_tokenizer, threads_per_process
 from safefed.progress import Progress, Silent
@@ -51,9 +51,9 @@ def _workers(config: ExperimentConfig, workers: int | None) -> int:
     return max(1, threads_per_process() // config.threads)
 
 
-def _is_finished(stage: Path) -> bool:
-    folder = stage / "adapter" if stage.name.startswith("train-") else stage
-    return (folder / MANIFEST).exists()
+def _is_finished(task: Task, out: Path) -> bool:
+    stage = out / "stages" / task.name
+    return ((stage / "adapter" if task.kind == "train" else stage) / MANIFEST).exists()
 
 
 def _publish(arm: ArmPlan, out: Path, first_seed: int) -> None:
@@ -102,8 +102,9 @@ def run(
     files = _start(config, out, resume)
     _check_overlap(config, files)
     arms = [plan_arm(config, name, arm, seed, out, files) for name, arm in config.arms.items() for seed in config.seeds]
-    tasks = all_tasks(arms, config, files)
-    finished = {task.name for task in tasks if _is_finished(out / "stages" / task.name)}
+    stages = [(arm, task) for arm in arms for task in arm_tasks(arm, config, files)]
+    tasks = in_order(task for _, task in stages)
+    finished = {task.name for task in tasks if _is_finished(task, out)}
     done = run_tasks(
         tasks,
         workers=_workers(config, workers),
@@ -113,23 +114,18 @@ def run(
     for arm in arms:
         _publish(arm, out, config.seeds[0])
     summaries = {name: arm_summary([a for a in arms if a.name == name], done) for name in config.arms}
-    return write_summary(config, out, summaries, _stage_rows(arms, config, files, done, finished))
+    return write_summary(config, out, summaries, _stage_rows(stages, done, finished))
 
 
 def _stage_rows(
-    arms: Sequence[ArmPlan],
-    config: ExperimentConfig,
-    files: Sequence[Path],
-    done: dict[str, Done],
-    finished: set[str],
+    stages: Sequence[tuple[ArmPlan, Task]], done: dict[str, Done], finished: set[str]
 ) -> list[dict[str, Any]]:
     """One row per stage that was run: the arms it served, the seconds it worked and waited for a worker."""
     served: dict[str, list[str]] = {}
     labels: dict[str, str] = {}
-    for arm in arms:
-        for task in arm_tasks(arm, config, files):
-            served.setdefault(task.name, []).append(arm.name)
-            labels.setdefault(task.name, task.label)
+    for arm, task in stages:
+        served.setdefault(task.name, []).append(arm.name)
+        labels.setdefault(task.name, task.label)
     return [
         {
             "stage": labels[name],
@@ -168,7 +164,7 @@ def train(
         adapter = run_engine(config.engine, plan, files, progress or Silent())
     shutil.copytree(adapter, out / arm / "adapter", dirs_exist_ok=True)
     shutil.copytree(Path(plan.out) / "clients", out / arm / "clients", dirs_exist_ok=True)
-    manifest = read_json(adapter / "manifest.json")
+    manifest = read_json(adapter / MANIFEST)
     return {
         "arm": arm,
         "adapter": str(out / arm / "adapter"),

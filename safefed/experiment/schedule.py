@@ -18,9 +18,13 @@ from safefed.progress import Advance, Progress
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One stage: a picklable function, its arguments, and the names of the tasks it needs; ``label`` is for people."""
+    """One stage: a picklable function, its arguments, and the names of the tasks it needs.
+
+    ``kind`` and ``label`` are for those who look at it: which sort of stage this is, and its name for people.
+    """
 
     name: str
+    kind: str
     label: str
     run: Callable[..., Any]
     args: Sequence[Any] = ()

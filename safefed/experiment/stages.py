@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -74,22 +73,6 @@ def evaluate_arm(
     config: ExperimentConfig, adapter: Path | None, out: Path, seed: int, screened_by: Sequence[str]
 ) -> Mapping[str, Any]:
     """One model (the base, or the base with an adapter) through every benchmark and judge."""
-    from safefed.adapter import load_adapter
-    from safefed.benchmarking import benchmark_model, load_benchmarks, load_judges
-    from safefed.generate import LocalGenerator
+    from safefed.benchmarking import benchmark
 
-    settings = config.benchmark
-    benchmarks, judges = load_benchmarks(settings), load_judges(settings)
-    loaded = load_model(config.model)
-    with load_adapter(loaded, adapter) if adapter else nullcontext(loaded) as model:
-        generator = LocalGenerator(model, batch_size=settings.batch_size)
-        return benchmark_model(
-            generator,
-            benchmarks,
-            judges,
-            out,
-            seed=seed,
-            config=settings,
-            progress=Silent(),
-            screened_by=screened_by,
-        )
+    return benchmark(config.model, config.benchmark, out, adapter=adapter, seed=seed, screened_by=screened_by)

@@ -24,7 +24,7 @@ def die() -> None:
 
 def test_a_task_starts_after_what_it_needs_and_its_result_comes_back(tmp_path):
     log = str(tmp_path / "log")
-    tasks = [Task("b", "b", write, (log, "b"), ["a"]), Task("a", "a", write, (log, "a"))]
+    tasks = [Task("b", "train", "b", write, (log, "b"), ["a"]), Task("a", "train", "a", write, (log, "a"))]
 
     done = run_tasks(tasks, workers=2, threads=1, progress=Silent())
 
@@ -35,9 +35,14 @@ def test_a_task_starts_after_what_it_needs_and_its_result_comes_back(tmp_path):
 
 def test_the_error_of_a_task_is_raised_as_it_was():
     with pytest.raises(DataError, match="no rows"):
-        run_tasks([Task("a", "a", fail), Task("b", "b", time.sleep, (60,))], workers=2, threads=1, progress=Silent())
+        run_tasks(
+            [Task("a", "train", "a", fail), Task("b", "train", "b", time.sleep, (60,))],
+            workers=2,
+            threads=1,
+            progress=Silent(),
+        )
 
 
 def test_a_worker_that_dies_is_an_error_that_says_how_to_go_on():
     with pytest.raises(SafefedError, match=r"'a' died.*--resume"):
-        run_tasks([Task("a", "a", die)], workers=1, threads=1, progress=Silent())
+        run_tasks([Task("a", "train", "a", die)], workers=1, threads=1, progress=Silent())
