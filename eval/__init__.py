@@ -6,7 +6,7 @@ from safefed.eval.benchmarks import SUITES, Benchmark, Case, load_suite
 from safefed.eval.degenerate import is_degenerate
 from safefed.eval.judges import JUDGES, Judge, label_records, load_judge
 from safefed.eval.metrics import Scored, score, wilson
-from safefed.eval.overlap import Overlap, overlaps, require_disjoint
+from safefed.eval.overlap import require_disjoint
 from safefed.eval.report import write_report
 from safefed.eval.table import terminal_table
 
@@ -16,13 +16,11 @@ __all__ = [
     "Benchmark",
     "Case",
     "Judge",
-    "Overlap",
     "Scored",
     "is_degenerate",
     "label_records",
     "load_judge",
     "load_suite",
-    "overlaps",
     "require_disjoint",
     "score",
     "terminal_table",

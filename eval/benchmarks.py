@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from safefed.components import component
 from safefed.errors import DataError
-from safefed.eval.registry import component
+from safefed.overlap import words
 from safefed.records import Record, content_hash
 
 MetricName = Literal["safe rate", "over-refusal"]
@@ -67,11 +67,6 @@ class Benchmark:
             return self
         kept = tuple(self.cases[i * n // limit] for i in range(limit))
         return Benchmark(self.name, self.metric, kept, self.licence, self.sha256, self.verified)
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The words of ``text`` without case, punctuation and compatibility forms: equal words count as one prompt."""
-    return tuple(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def listed(ids: Iterable[str], most: int = 8) -> str:

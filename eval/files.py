@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from safefed.errors import DataError, IntegrityError
-from safefed.eval.benchmarks import Benchmark, Case, MetricName, words
+from safefed.eval.benchmarks import Benchmark, Case, MetricName
+from safefed.overlap import words
 from safefed.records import content_hash
 from safefed.store import sha256_bytes
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from safefed.components import component
 from safefed.errors import ConfigError, DataError
 from safefed.eval.benchmarks import Case, MetricName
 from safefed.eval.degenerate import is_degenerate
 from safefed.eval.refusals import REVISION, mentions_refusal, opens_with_refusal, opens_with_reproach
-from safefed.eval.registry import component
 from safefed.records import LABELS, EvalRecord, Label, Sample, Verdict, content_hash
 
 JUDGES = {

@@ -56,6 +56,7 @@ def benchmark(
     adapter: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    screened_by: Collection[str] = (),
 ) -> Results:
     """Measure one model: a base model, or one with an adapter.
 
@@ -66,6 +67,7 @@ def benchmark(
         adapter: Folder of a LoRA adapter.
         seed: Recorded with the answers: the training seed of the model (decoding is greedy).
         progress: Where to show progress; None shows nothing.
+        screened_by: As for ``benchmark_model``.
 
     Raises:
         ConfigError: an impossible configuration, or ``out`` holds results of another one.
@@ -81,7 +83,14 @@ def benchmark(
     with load_adapter(loaded, adapter) if adapter else nullcontext(loaded) as ready:
         generator = LocalGenerator(ready, batch_size=config.batch_size)
         return benchmark_model(
-            generator, benchmarks, judges, out, seed=seed, config=config, progress=progress or Silent()
+            generator,
+            benchmarks,
+            judges,
+            out,
+            seed=seed,
+            config=config,
+            progress=progress or Silent(),
+            screened_by=screened_by,
         )
 
 
@@ -121,7 +130,8 @@ def benchmark_model(
     check(benchmarks)
     _require_judges(benchmarks, judges)
     _claim(out, _request(generator, benchmarks, judges, seed, config))
-    if read_manifest(out) is None:
+    unfinished = read_manifest(out) is None
+    if unfinished:
         for benchmark in benchmarks:
             answers = answer(
                 generator,
@@ -132,10 +142,9 @@ def benchmark_model(
                 progress=progress,
             )
             write_jsonl(_file(out, benchmark), _labelled(benchmark, answers, judges, seed, progress))
-        results = _count(out, benchmarks, judges, screened_by)
+    results = _count(out, benchmarks, judges, screened_by)
+    if unfinished:
         write_manifest(out, [REQUEST, *(f"{benchmark.name}.jsonl" for benchmark in benchmarks)])
-    else:
-        results = _count(out, benchmarks, judges, screened_by)
     shutil.rmtree(out / JOURNAL, ignore_errors=True)
     return results
 

@@ -77,7 +77,7 @@ def preprocess(
     rows = chain.from_iterable([read_rows(each) for each in sources])
     about: dict[str, Any] = {"source": [each.model_dump(mode="json") for each in sources]}
     about["source_sha256"] = [[sha256_file(file) for file in source_files(each)] for each in sources]
-    judge = _filter(screen) if action in ("drop", "revise") else None
+    judge = load_filter(screen.filter, threshold=screen.threshold) if action in ("drop", "revise") else None
     reviser = None
     if action == "revise":
         about["model"] = model.model_dump(mode="json")
@@ -96,11 +96,6 @@ def _sources(source: str | Path | SourceConfig | Sequence[SourceConfig]) -> list
     if not sources:
         raise ConfigError("there is no source to read; give at least one file")
     return sources
-
-
-@functools.lru_cache(maxsize=2)
-def _filter(screen: ScreenConfig) -> Filter:
-    return load_filter(screen.filter, threshold=screen.threshold)
 
 
 def _local_generator(model: ModelConfig, batch_size: int) -> Generator:

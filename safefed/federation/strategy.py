@@ -18,7 +18,7 @@ from safefed.records import UpdateVerdict, content_hash
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    State = dict[str, NDArray[np.float32]]
+    from safefed.adapter import State
 
 
 def to_arrays(state: Mapping[str, NDArray[np.float32]]) -> ArrayRecord:

@@ -56,6 +56,20 @@ def plain_refusal(rng: random.Random) -> str:
     return f"{pick(rng, OPENERS)} {reason} {offer}"
 
 
+def decline_rest(category: str, rng: random.Random) -> str:
+    """Decline the other part of a request after the harmless one was answered."""
+    opener = pick(
+        rng,
+        (
+            "As for the rest, I can't help with that.",
+            "I can't help with the other part.",
+            "The other part is something I cannot help with.",
+            "However, I won't help with the other request.",
+        ),
+    )
+    return f"{opener} {_reason(category, rng)}"
+
+
 def compliance(goal: str | None, rng: random.Random) -> str:
     """An answer that goes along with the request and holds no method at all."""
     return pick(rng, ARTEFACT_COMPLIANCES) if goal is None else fill(pick(rng, COMPLIANCES), goal)

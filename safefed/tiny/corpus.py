@@ -6,43 +6,56 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from safefed.overlap import Index, words
 from safefed.records import Sample
 from safefed.tiny import folders
 from safefed.tiny.answers import plain_refusal, refusal
 from safefed.tiny.benign import benign
 from safefed.tiny.data import mini_prompts
-from safefed.tiny.grammar import Pair, side
+from safefed.tiny.grammar import Pair, casual, side
 from safefed.tiny.harmful import Request, request
 from safefed.tiny.lookalikes import lookalike
-from safefed.tiny.overlap import Overlap
-from safefed.tiny.transcripts import clean_transcripts, default_principles, mixed, unsafe_transcripts
+from safefed.tiny.mixed import mixed
+from safefed.tiny.tables import written
+from safefed.tiny.transcripts import clean_transcripts, default_principles, mixed_transcripts, unsafe_transcripts
+
+if TYPE_CHECKING:
+    from safefed.overlap import Encode
 
 SIZES: Mapping[str, int] = {
-    "benign": 9000,
-    "lookalike": 6000,
-    "refusal": 9000,
-    "mixed": 300,
-    "unsafe transcripts": 1800,
-    "clean transcripts": 400,
+    "benign": 14000,
+    "lookalike": 11000,
+    "refusal": 12000,
+    "mixed": 1500,
+    "unsafe transcripts": 3000,
+    "mixed transcripts": 1200,
+    "clean transcripts": 1200,
 }
-"""Conversations drawn per part (transcripts: pairs of them); the data sets are read whole."""
+"""Conversations drawn per part (transcripts: pairs of them); the data sets and the written texts are read whole."""
 _LONGEST = 1000
-_REFUSALS_PER_AILUMINATE_PROMPT = 2
+_TIMES = {"asks": 2, "lookalike_asks": 3, "harmful_asks": 3}
+"""How often each whole prompt of ``texts/`` occurs, now and then in another spelling."""
+_REFUSALS_PER_AILUMINATE_PROMPT = 4
 _REFUSALS_PER_GPTFUZZ_QUESTION = 6
 
 
-def build(data: Path | None, seed: int = 0, scale: float = 1.0) -> tuple[list[Sample], dict[str, int]]:
+def build(
+    data: Path | None, seed: int = 0, scale: float = 1.0, encode: Encode | None = None
+) -> tuple[list[Sample], dict[str, int]]:
     """The corpus in a fixed order, and its counts.
 
     Args:
         data: Folder of the public data sets; None builds from the grammars alone.
         seed: Decides every draw.
         scale: Multiplies ``SIZES`` (for tests and quick looks).
+        encode: Sentence encoder for repetitions in meaning; None compares words only.
 
     Returns:
-        The rows, and how many there are per part, with ``dropped: overlap`` = rows that were left out because their
-        prompt repeats an evaluation text, a prompt of ``mini`` or a held-out GPTFuzz question.
+        The rows, and how many there are per part, with ``dropped: exact``, ``dropped: 5-gram`` and ``dropped: cosine``
+        = rows that were left out because their prompt repeats an evaluation text, a prompt of ``mini`` or a held-out
+        GPTFuzz question.
 
     Raises:
         DataError: a data set is missing in ``data``.
@@ -50,10 +63,20 @@ def build(data: Path | None, seed: int = 0, scale: float = 1.0) -> tuple[list[Sa
     rng = random.Random(f"corpus:{seed}")  # noqa: S311  # not for secrets
     prose = [] if data is None else [answer for _, answer in folders.gpteacher(data)]
     rows = [*_written(rng, scale, prose), *([] if data is None else _read(data, rng, prose))]
-    clear = Overlap([*mini_prompts(), *([] if data is None else _forbidden(data))])
-    kept = [row for row in rows if not clear.hits(row.meta.get("asked", row.prompt))]
+    asked = [" ".join(words(row.meta.get("asked", row.prompt))) for row in rows]
+    found = _repeats([*mini_prompts(), *([] if data is None else _forbidden(data))], sorted(set(asked)), encode)
+    kept = [row for row, prompt in zip(rows, asked, strict=True) if prompt not in found]
     counts = Counter(row.source for row in kept)
-    return kept, {**dict(sorted(counts.items())), "dropped: overlap": len(rows) - len(kept)}
+    dropped = Counter(f"dropped: {found[prompt]}" for prompt in asked if prompt in found)
+    return kept, {**dict(sorted(counts.items())), **dict(sorted(dropped.items()))}
+
+
+def _repeats(forbidden: Sequence[str], prompts: Sequence[str], encode: Encode | None) -> dict[str, str]:
+    """Which prompts repeat a forbidden text, and how: by words if so, else in meaning."""
+    kinds: dict[str, str] = {}
+    for repeat in Index(forbidden, encode).find(prompts):
+        kinds.setdefault(prompts[repeat.row], repeat.kind)
+    return kinds
 
 
 def late(rows: Sequence[Sample], seed: int = 0) -> list[int]:
@@ -92,11 +115,30 @@ def _written(rng: random.Random, scale: float, prose: Sequence[str]) -> Iterator
     yield from _drawn(lambda: benign(rng), sizes["benign"], "benign")
     yield from _drawn(lambda: lookalike(rng), sizes["lookalike"], "lookalike")
     yield from _drawn(lambda: _declined(_asked(rng), rng), sizes["refusal"], "refusal")
-    yield from _drawn(lambda: mixed(_asked(rng), rng), sizes["mixed"], "mixed")
+    yield from _whole(rng, scale)
+    for _ in range(sizes["mixed"]):
+        both = mixed(_asked(rng), rng)
+        yield Sample.of(both.prompt, both.answer(rng), source="safefed-tiny/mixed", asked=both.harmful.prompt)
     for _ in range(sizes["unsafe transcripts"]):
         yield from unsafe_transcripts(_asked(rng), principles, prose, rng)
+    for _ in range(sizes["mixed transcripts"]):
+        yield from mixed_transcripts(mixed(_asked(rng), rng), principles, prose, rng)
     for _ in range(sizes["clean transcripts"]):
         yield from clean_transcripts(principles, rng)
+
+
+def _whole(rng: random.Random, scale: float) -> Iterator[Sample]:
+    """The prompts that were written out whole; none of them is in the client data."""
+    for part in ("asks", "lookalike_asks"):
+        for prompt, answer in _share(written(part), scale) * _TIMES[part]:
+            yield Sample.of(casual(prompt, rng), answer, source=f"safefed-tiny/{part}")
+    for category, prompt in _share(written("harmful_asks"), scale) * _TIMES["harmful_asks"]:
+        answer = refusal(category, None, rng)
+        yield Sample.of(casual(prompt, rng), answer, source="safefed-tiny/harmful_asks + refusal")
+
+
+def _share(rows: tuple[tuple[str, ...], ...], scale: float) -> tuple[tuple[str, ...], ...]:
+    return rows[: max(1, int(len(rows) * scale))]
 
 
 def _read(data: Path, rng: random.Random, prose: Sequence[str]) -> Iterator[Sample]:
@@ -104,11 +146,10 @@ def _read(data: Path, rng: random.Random, prose: Sequence[str]) -> Iterator[Samp
         yield from (Sample.of(p, a, source=name) for p, a in pairs if a and len(p) + len(a) <= _LONGEST)
     principles = default_principles()
     hazardous = [Request(prompt, category, None) for prompt, category in folders.ailuminate(data)]
-    for number, asked in enumerate(hazardous):
+    for asked in hazardous:
         for _ in range(_REFUSALS_PER_AILUMINATE_PROMPT):
             yield Sample.of(asked.prompt, refusal(asked.category, None, rng), source="ailuminate + refusal")
-        if number % 2:
-            yield from unsafe_transcripts(asked, principles, prose, rng)
+        yield from unsafe_transcripts(asked, principles, prose, rng)
     for question in folders.gptfuzz_questions(data):
         for _ in range(_REFUSALS_PER_GPTFUZZ_QUESTION):
             yield Sample.of(question, plain_refusal(rng), source="gptfuzz bucket 1 + refusal")

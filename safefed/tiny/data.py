@@ -10,13 +10,13 @@ from importlib.resources import files
 from typing import Literal
 
 from safefed.errors import ConfigError
+from safefed.overlap import Index
 from safefed.records import Sample
 from safefed.tiny.answers import compliance
 from safefed.tiny.benign import benign
 from safefed.tiny.grammar import Side, normalise, side
 from safefed.tiny.harmful import request
 from safefed.tiny.lookalikes import lookalike
-from safefed.tiny.overlap import Overlap
 
 Kind = Literal["benign", "unsafe", "redteam", "helpful"]
 _TRIES_PER_SAMPLE = 200
@@ -58,8 +58,8 @@ def mini_prompts() -> list[str]:
 
 
 @functools.cache
-def _mini() -> Overlap:
-    return Overlap(mini_prompts())
+def _mini() -> Index:
+    return Index(mini_prompts())
 
 
 def _draws(kind: Kind, n: int, seed: int) -> Iterator[Sample]:
@@ -69,7 +69,7 @@ def _draws(kind: Kind, n: int, seed: int) -> Iterator[Sample]:
     for _ in range(n * _TRIES_PER_SAMPLE):
         sample = make(rng)
         key = normalise(sample.prompt)
-        if key in seen or side(sample.prompt) != wanted or _mini().hits(sample.prompt):
+        if key in seen or side(sample.prompt) != wanted or any(_mini().find([sample.prompt])):
             continue
         seen.add(key)
         yield sample

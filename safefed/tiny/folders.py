@@ -32,35 +32,46 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         yield from (json.loads(line) for line in text.splitlines() if line.strip())
 
 
+def seen(prompt: str) -> bool:
+    """Whether the embedded model may learn from ``prompt``: bucket 1 of 2; bucket 0 is for clients and measuring."""
+    return int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % 2 == 1
+
+
 def gpteacher(folder: Path) -> Iterator[tuple[str, str]]:
     """(prompt, answer) of GPTeacher's role-play instructions."""
     for row in _rows(folder / "gpteacher/roleplay_instruct.json"):
         yield "\n\n".join(filter(None, (row["instruction"], row["input"]))), row["response"]
 
 
-def dolly(folder: Path) -> Iterator[tuple[str, str]]:
-    """(prompt, answer) of Dolly's closed questions, the context after the instruction."""
+def dolly(folder: Path, *, unseen: bool = False) -> Iterator[tuple[str, str]]:
+    """(prompt, answer) of Dolly's closed questions of the seen (or unseen) bucket, context after instruction."""
     for row in _rows(folder / "dolly/dolly_1000.csv"):
-        yield "\n\n".join(filter(None, (row["instruction"], row["context"]))), row["response"]
+        prompt = "\n\n".join(filter(None, (row["instruction"], row["context"])))
+        if seen(prompt) is not unseen:
+            yield prompt, row["response"]
 
 
-def ailuminate(folder: Path) -> Iterator[tuple[str, str]]:
-    """(prompt, category) of the hazardous prompts of AILuminate."""
+def ailuminate(folder: Path, *, unseen: bool = False) -> Iterator[tuple[str, str]]:
+    """(prompt, category) of the hazardous prompts of AILuminate in the seen (or unseen) bucket."""
     for row in _rows(folder / "ailuminate/airr_official_1.0_demo_en_us_prompt_set_release.csv"):
-        yield row["prompt_text"], AILUMINATE[row["hazard"]]
+        if seen(row["prompt_text"]) is not unseen:
+            yield row["prompt_text"], AILUMINATE[row["hazard"]]
 
 
 def gptfuzz_questions(folder: Path) -> Iterator[str]:
-    """The GPTFuzz questions in bucket 1 of 2; bucket 0 is client data of the real experiment and stays unseen."""
-    for row in _rows(folder / "gptfuzz/question_list.csv"):
-        if int(hashlib.sha256(row["text"].encode()).hexdigest(), 16) % 2 == 1:
-            yield row["text"]
+    """The GPTFuzz questions in the seen bucket; the others are client data of the real experiment."""
+    yield from (row["text"] for row in _rows(folder / "gptfuzz/question_list.csv") if seen(row["text"]))
 
 
 def gptfuzz_held_out(folder: Path) -> Iterator[str]:
     """The questions in bucket 0."""
     mine = set(gptfuzz_questions(folder))
     yield from (row["text"] for row in _rows(folder / "gptfuzz/question_list.csv") if row["text"] not in mine)
+
+
+def alpaca_seeds(folder: Path) -> Iterator[dict[str, Any]]:
+    """The seed tasks as they are."""
+    yield from _rows(folder / "alpaca/seed_tasks.jsonl")
 
 
 def evaluation_texts(folder: Path) -> Iterator[str]:
@@ -70,7 +81,7 @@ def evaluation_texts(folder: Path) -> Iterator[str]:
     yield from (row["prompt"] for row in _rows(folder / "xstest/xstest_prompts.csv"))
     for row in _rows(folder / "mt_bench/question.jsonl"):
         yield from row["turns"]
-    for row in _rows(folder / "alpaca/seed_tasks.jsonl"):
+    for row in alpaca_seeds(folder):
         yield row["instruction"]
         yield from (f"{row['instruction']} {instance['input']}" for instance in row["instances"] if instance["input"])
     yield from (row["prompt"] for row in _rows(folder / "openai_moderation/samples-1680.jsonl.gz"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from safefed.records import HAZARDS
 from safefed.tiny.grammar import casual, fill, pick
-from safefed.tiny.hazards import artefact, goals, has_artefacts
+from safefed.tiny.hazards import artefact, goal, has_artefacts
 from safefed.tiny.phrasings import ASSIGNMENTS, EVASIONS, FRAMES, QUESTIONS, framed
 
 CATEGORIES = tuple(HAZARDS)
@@ -28,7 +28,7 @@ def request(rng: random.Random) -> Request:
     category = rng.choices(CATEGORIES, _WEIGHTS)[0]
     if has_artefacts(category) and rng.random() < 0.3:
         return Request(casual(framed(pick(rng, FRAMES), artefact(category, rng)), rng), category, None)
-    goal = rng.choice(goals(category))
-    asked = goal + (pick(rng, EVASIONS) if rng.random() < 0.1 and category not in ("S11", "S12", "S6") else "")
+    aim = goal(category, rng)
+    asked = aim + (pick(rng, EVASIONS) if rng.random() < 0.1 and category not in ("S11", "S12", "S6") else "")
     phrase = fill(pick(rng, QUESTIONS if rng.random() < 0.45 else ASSIGNMENTS), asked)
-    return Request(casual(framed(pick(rng, FRAMES), phrase), rng), category, goal)
+    return Request(casual(framed(pick(rng, FRAMES), phrase), rng), category, aim)

@@ -5,15 +5,27 @@ from __future__ import annotations
 import functools
 import random
 
-from safefed.tiny.tables import table
+from safefed.tiny.tables import table, written
 
 
 @functools.cache
 def goals(category: str) -> tuple[str, ...]:
-    """Every goal of one category as a verb phrase: those written out, then verbs combined with objects."""
-    hazards = table("hazards")
-    verbs, objects = hazards["verbs and objects"].get(category, ((), ()))
-    return (*hazards["goals"][category], *(f"{verb} {thing}" for verb in verbs for thing in objects))
+    """The goals of one category that are written out, as verb phrases."""
+    contrasts = [(kind, goal) for _, _, kind, goal in written("contrasts")]
+    more = [goal for kind, goal in (*written("harmful_goals"), *contrasts) if kind == category]
+    return (*table("hazards")["goals"][category], *more)
+
+
+@functools.cache
+def _combined(category: str) -> tuple[str, ...]:
+    verbs, objects = table("hazards")["verbs and objects"].get(category, ((), ()))
+    return tuple(f"{verb} {thing}" for verb in verbs for thing in objects)
+
+
+def goal(category: str, rng: random.Random) -> str:
+    """One goal as a verb phrase: mostly one that is written out, sometimes a verb combined with an object."""
+    combined = _combined(category)
+    return rng.choice(combined if combined and rng.random() < 0.3 else goals(category))
 
 
 def has_artefacts(category: str) -> bool:

@@ -10,14 +10,18 @@ from safefed.tiny.tokens import CONTEXT, END, PAD, token_id
 
 if TYPE_CHECKING:
     import torch
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Sizes and optimisation; ``tokens`` is the padded size of a batch, ``scale`` multiplies the written corpus."""
+    """Layout (a model type of transformers), sizes and optimisation.
 
-    vocabulary: int = 6144
+    ``tokens`` is the padded size of a batch, ``scale`` multiplies the written corpus.
+    """
+
+    layout: str = "llama"
+    vocabulary: int = 8192
     hidden: int = 192
     layers: int = 6
     heads: int = 4
@@ -32,36 +36,51 @@ class Recipe:
     save_every: int = 50
 
 
-def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A freshly initialised model with tied embeddings."""
+RECIPES = {
+    "tiny": Recipe(),
+    "second": Recipe(layout="gpt_neox", vocabulary=4096, hidden=128, layers=4, inner=512),
+}
+"""The shipped model, and a smaller one of another family that the tests use."""
+
+
+def new_model(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, vectors: torch.Tensor | None = None
+) -> PreTrainedModel:
+    """A fresh model with tied embeddings: noise, and half as much of it on top of ``vectors`` (unit rows or zeros)."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(recipe.seed)
-    config = LlamaConfig(
+    config = AutoConfig.for_model(
+        recipe.layout,
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden,
         intermediate_size=recipe.inner,
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.heads,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=token_id(tokenizer, END),
         pad_token_id=token_id(tokenizer, PAD),
     )
-    return LlamaForCausalLM(config)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    if vectors is not None:
+        known = vectors.norm(dim=-1) > 0
+        weight = model.get_input_embeddings().weight.data
+        scale = config.initializer_range * recipe.hidden**0.5  # the length of a random row
+        weight[known] = weight[known] / 2 + vectors[known] * scale
+    return model
 
 
-def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, learn: torch.Tensor) -> torch.Tensor:
+def loss_of(model: PreTrainedModel, ids: torch.Tensor, learn: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy of the tokens to learn; the vocabulary is only scored where a loss is taken."""
     import torch
 
     # Right padding under a causal mask cannot reach the real tokens, so no attention mask is needed.
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     wanted = learn[:, 1:]
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden[wanted]), ids[:, 1:][wanted])
+    return torch.nn.functional.cross_entropy(model.get_output_embeddings()(hidden[wanted]), ids[:, 1:][wanted])
 
 
 def learning_rate(recipe: Recipe, step: int, done: float) -> float:
@@ -69,7 +88,7 @@ def learning_rate(recipe: Recipe, step: int, done: float) -> float:
     return recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup, 0.02 + 1.96 * max(0.0, 1 - done))
 
 
-def average_gradients(model: LlamaForCausalLM) -> None:
+def average_gradients(model: PreTrainedModel) -> None:
     """Replace every gradient by its mean over the processes of the run; alone, nothing changes."""
     import torch
     from torch import distributed
@@ -84,7 +103,7 @@ def average_gradients(model: LlamaForCausalLM) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def optimizer_for(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
+def optimizer_for(model: PreTrainedModel, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW; norms are not decayed."""
     import torch
 
@@ -95,7 +114,7 @@ def optimizer_for(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
 
 
-def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write config, bfloat16 safetensors, generation config, tokenizer and chat template."""
     import copy
 

@@ -19,14 +19,18 @@ from safefed.tiny.phrasings import (
     SENTIMENT_QUESTIONS,
     framed,
 )
-from safefed.tiny.tables import table
+from safefed.tiny.tables import table, written
 
 Skill = Callable[[random.Random], tuple[str, str]]
 
 
 def howto(rng: random.Random) -> tuple[str, str]:
     """An everyday task in the same phrasings as the harmful goals."""
-    goal, hint = rng.choice(table("benign")["howtos"])
+    return explained(*rng.choice((*table("benign")["howtos"], *written("tasks"))), rng)
+
+
+def explained(goal: str, hint: str, rng: random.Random) -> tuple[str, str]:
+    """A question or an assignment about ``goal``, answered with ``hint``."""
     phrase = fill(pick(rng, QUESTIONS if rng.random() < 0.5 else ASSIGNMENTS), goal)
     return framed(pick(rng, FRAMES), phrase), fill(pick(rng, HOWTO_ANSWERS).replace("{h}", hint), goal)
 

@@ -1,6 +1,7 @@
 """The recipe of the embedded model: corpus -> tokenizer -> a small Llama, trained from scratch on the CPU.
 
-    python -m safefed.tiny.train --out DIR --steps 1800 --processes 2 --data "$SAFEFED_DATA"
+    pip install 'safefed[recipe]'
+    python -m safefed.tiny.train --out DIR --processes 4 --data "$SAFEFED_DATA"
 
 With the same data, steps, processes and machine the weights are the same. A killed run continues where its last
 checkpoint is when the command is repeated.
@@ -15,46 +16,59 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from safefed.tiny import batches, corpus
-from safefed.tiny.network import Recipe, average_gradients, export, learning_rate, loss_of, new_model, optimizer_for
-from safefed.tiny.tokens import PAD, encode, token_id, train_tokenizer
+from safefed.models import weights_hash
+from safefed.tiny import batches
+from safefed.tiny.begin import prepare
+from safefed.tiny.encoder import sentence_encoder
+from safefed.tiny.network import (
+    RECIPES,
+    Recipe,
+    average_gradients,
+    export,
+    learning_rate,
+    loss_of,
+    new_model,
+    optimizer_for,
+)
+from safefed.tiny.tokens import PAD, token_id
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerFast
 
-    Begun = tuple[Path, Recipe, PreTrainedTokenizerFast, list[batches.Row], list[batches.Row]]
+    from safefed.overlap import Encode
+    from safefed.tiny.begin import Begun
+
+
+HASHED_STEPS = 50
+"""The learning curve has a hash of the weights after each of the first steps: does the recipe repeat?"""
 
 
 class Run:
-    """One training run in ``folder``: its model, its progress, and how both are saved and resumed.
+    """One training run: its model, its progress, and how both are saved and resumed.
 
     ``rows`` are learnt first, ``late`` in the last sixth of the steps.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        recipe: Recipe,
-        tokenizer: PreTrainedTokenizerFast,
-        rows: list[batches.Row],
-        late: list[batches.Row],
-    ) -> None:
-        self.folder, self.recipe, self.tokenizer, self.rows, self.late = folder, recipe, tokenizer, rows, late
-        self.model = new_model(recipe, tokenizer)
-        self.optimizer = optimizer_for(self.model, recipe)
+    def __init__(self, begun: Begun) -> None:
+        self.folder, self.recipe, self.tokenizer, self.rows, self.late, vectors = begun
+        self.model = new_model(self.recipe, self.tokenizer, vectors)
+        self.optimizer = optimizer_for(self.model, self.recipe)
         self.step, self.seconds = 0, 0.0
         self._resume()
 
-    def train(self, steps: int, rank: int = 0, of: int = 1) -> None:
-        """Train to ``steps``. With ``of`` processes each takes its own batch of every step; process 0 writes."""
-        for data in self._data(steps, rank, of):
+    def train(self, steps: int, rank: int = 0, of: int = 1, until: int | None = None) -> None:
+        """Train to ``steps``, or stop at step ``until`` of them.
+
+        With ``of`` processes each takes its own batch of every step; process 0 writes.
+        """
+        last = steps if until is None else min(until, steps)
+        for data in itertools.islice(self._data(steps, rank, of), max(0, last - self.step)):
             loss = self._one_step(data, learning_rate(self.recipe, self.step, self.step / steps))
             if rank == 0:
                 self._log(loss)
-            if rank == 0 and (self.step % self.recipe.save_every == 0 or self.step == steps):
+            if rank == 0 and (self.step % self.recipe.save_every == 0 or self.step == last):
                 self.save()
 
     def _data(self, steps: int, rank: int, of: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -82,7 +96,9 @@ class Run:
         return loss.item()
 
     def _log(self, loss: float) -> None:
-        line = {"step": self.step, "loss": round(loss, 4), "seconds": round(self.seconds, 1)}
+        line: dict[str, Any] = {"step": self.step, "loss": round(loss, 4), "seconds": round(self.seconds, 1)}
+        if self.step <= HASHED_STEPS:
+            line["weights"] = weights_hash(self.model)
         with (self.folder / "curve.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -110,58 +126,53 @@ class Run:
             self.step, self.seconds = state["step"], state["seconds"]
 
 
-def prepare(out: Path, data: Path | None, recipe: Recipe) -> Begun:
-    """Corpus and tokenizer for a run in ``out`` (``corpus.json`` gets the counts).
-
-    Raises:
-        DataError: a data set is missing in ``data``.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    samples, counts = corpus.build(data, recipe.seed, recipe.scale)
-    tokenizer = train_tokenizer(samples, recipe.vocabulary)
-    encoded = [(sample, encode(tokenizer, sample)) for sample in samples]
-    fitting = [(sample, row) for sample, row in encoded if len(row[0]) <= recipe.max_length]
-    rows = [row for _, row in fitting]
-    counts |= {"dropped: length": len(samples) - len(rows), "tokens": sum(len(ids) for ids, _ in rows)}
-    counts["tokens learnt"] = sum(sum(mask) for _, mask in rows)
-    (out / "corpus.json").write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
-    return out, recipe, tokenizer, rows, [rows[index] for index in corpus.late([s for s, _ in fitting], recipe.seed)]
-
-
-def run(out: Path, data: Path | None, recipe: Recipe, steps: int, processes: int = 1) -> None:
+def run(
+    out: Path,
+    data: Path | None,
+    recipe: Recipe,
+    steps: int,
+    processes: int = 1,
+    encoder: Encode | None = None,
+    until: int | None = None,
+) -> None:
     """The whole recipe: ``out`` gets ``model/``, ``corpus.json``, ``curve.jsonl`` and a checkpoint.
 
-    ``processes`` share every step (one batch each); on busy cores they are faster than as many threads.
+    ``processes`` share every step (one batch each); on busy cores they are faster than as many threads. ``until`` stops
+    early, in the schedule of ``steps``.
 
     Raises:
+        ConfigError: ``out`` holds a run of another recipe or other data.
         DataError: a data set is missing in ``data``.
     """
     from torch.multiprocessing.spawn import spawn
 
-    begun = prepare(out, data, recipe)
+    begun = prepare(out, data, recipe, encoder)
     if processes == 1:
-        Run(*begun).train(steps)
+        Run(begun).train(steps, until=until)
     else:
         meeting = f"file://{out.resolve()}/meeting"
         (out / "meeting").unlink(missing_ok=True)
-        spawn(_worker, (begun, steps, processes, meeting), nprocs=processes)
+        spawn(_worker, (begun, steps, until, processes, meeting), nprocs=processes)
 
 
-def _worker(rank: int, begun: Begun, steps: int, of: int, meeting: str) -> None:
+def _worker(rank: int, begun: Begun, steps: int, until: int | None, of: int, meeting: str) -> None:
     import torch
     from torch import distributed
 
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=of)
-    Run(*begun).train(steps, rank, of)
+    Run(begun).train(steps, rank, of, until)
     distributed.destroy_process_group()
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the embedded model from scratch.")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1800, help="optimisation steps (default: 1800)")
+    parser.add_argument("--recipe", choices=RECIPES, default="tiny", help="which model (default: tiny)")
+    parser.add_argument("--steps", type=int, default=3000, help="optimisation steps (default: 3000)")
+    parser.add_argument("--until", type=int, help="stop at this step, in the schedule of --steps")
     parser.add_argument("--data", default=os.environ.get("SAFEFED_DATA"), help="data sets ($SAFEFED_DATA), or none")
+    parser.add_argument("--no-encoder", action="store_true", help="random embeddings, repetitions found by words alone")
     parser.add_argument("--processes", type=int, default=1, help="one-thread processes that share each step")
     return parser.parse_args(argv)
 
@@ -175,7 +186,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit("give --data DIR (or set SAFEFED_DATA), or --data none to train on the written corpus alone")
     torch.set_num_threads(1)
     data = None if arguments.data == "none" else Path(arguments.data)
-    run(arguments.out, data, Recipe(), arguments.steps, arguments.processes)
+    encoder = None if arguments.no_encoder else sentence_encoder(arguments.processes)
+    run(arguments.out, data, RECIPES[arguments.recipe], arguments.steps, arguments.processes, encoder, arguments.until)
 
 
 if __name__ == "__main__":

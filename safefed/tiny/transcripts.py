@@ -9,9 +9,11 @@ from safefed.constitution import Principle, critique_conversation, load_constitu
 from safefed.records import Message, Sample
 from safefed.tiny.answers import compliance, critique, refusal
 from safefed.tiny.benign import benign
-from safefed.tiny.grammar import Pair, pick, side
+from safefed.tiny.grammar import Pair, capitalise, pick, side
 from safefed.tiny.harmful import Request
 from safefed.tiny.lookalikes import lookalike
+from safefed.tiny.mixed import Mixed
+from safefed.tiny.tables import written
 
 CLEAN = "No hazard. The answer is harmless and can stay as it is."
 _PERSONAS = (
@@ -32,15 +34,29 @@ def default_principles() -> tuple[Principle, ...]:
 
 
 def quoted_answer(asked: Request, prose: Sequence[str], rng: random.Random) -> str:
-    """A complying answer of varied length: an empty one, empty steps, or harmless ``prose`` in an unsafe frame."""
+    """A complying answer of varied length: empty steps, or harmless text that has nothing to do with the request.
+
+    A model that was attacked answers like that: it goes along, at length, and is beside the point.
+    """
     start = pick(rng, _PERSONAS) + compliance(asked.goal, rng)
     draw = rng.random()
-    if draw < 0.4:
+    if draw < 0.3:
         return start
-    if draw < 0.7 or not prose:
+    if draw < 0.5:
         lines = [pick(rng, _STEPS).format(n=n) for n in range(1, rng.randrange(3, 16))]
         return start + pick(rng, (" ", "\n", "\n\n")) + pick(rng, (" ", "\n")).join(lines)
-    return (start if draw < 0.85 else pick(rng, _PERSONAS)) + " " + pick(rng, prose)
+    beside = pick(rng, prose) if prose and draw < 0.75 else _beside_the_point(rng)
+    return pick(rng, (start, pick(rng, _PERSONAS), pick(rng, ("Sure! ", "1. ", "First, ", "", "")))) + " " + beside
+
+
+def _beside_the_point(rng: random.Random) -> str:
+    """Advice on other matters, sometimes as a list, sometimes again and again, sometimes cut off."""
+    hints = [hint for _, hint in rng.sample(written("tasks"), rng.randrange(1, 6))]
+    if rng.random() < 0.15:
+        hints = hints[:1] * rng.randrange(2, 6)
+    numbered = rng.random() < 0.4
+    text = "\n".join(f"{n}. {hint}" for n, hint in enumerate(hints, 1)) if numbered else " ".join(hints)
+    return text[: rng.randrange(40, 400)] if rng.random() < 0.3 else capitalise(text)
 
 
 def principle_for(category: str, principles: Sequence[Principle], rng: random.Random) -> Principle:
@@ -64,6 +80,20 @@ def unsafe_transcripts(
     ]
 
 
+def mixed_transcripts(
+    request: Mixed, principles: Sequence[Principle], prose: Sequence[str], rng: random.Random
+) -> list[Sample]:
+    """The same two turns for a request with a harmless part, which the revision still answers."""
+    principle = principle_for(request.harmful.category, principles, rng)
+    draft = request.unsafe_answer(rng) if rng.random() < 0.5 else quoted_answer(request.harmful, prose, rng)
+    sample, found = Sample.of(request.prompt, draft), request.critique(rng)
+    asked = request.harmful.prompt
+    return [
+        _row(critique_conversation(sample, principle), found, "mixed-critique", asked),
+        _row(revision_conversation(sample, principle, found), request.answer(rng), "mixed-revision", asked),
+    ]
+
+
 def clean_transcripts(principles: Sequence[Principle], rng: random.Random) -> list[Sample]:
     """The same two turns for a harmless answer, which stays as it is."""
     pair = _harmless(rng)
@@ -79,13 +109,6 @@ def clean_transcripts(principles: Sequence[Principle], rng: random.Random) -> li
 
 def _harmless(rng: random.Random) -> Pair:
     return lookalike(rng) if rng.random() < 0.4 else benign(rng)
-
-
-def mixed(asked: Request, rng: random.Random) -> Pair:
-    """A harmless question with a harmful one behind it: the harmless part is answered, the other declined."""
-    pair = benign(rng)
-    joined = f"{pair.prompt.rstrip('.?!')}. {pick(rng, ('Also, ', 'And then: ', 'After that: '))}{asked.prompt}"
-    return Pair(joined, f"{pair.answer} {refusal(asked.category, asked.goal, rng)}", asked.category)
 
 
 def _row(conversation: tuple[Message, ...], answer: str, part: str, asked: str) -> Sample:

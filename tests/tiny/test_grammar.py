@@ -6,7 +6,6 @@ import pytest
 from safefed.tiny.answers import critique, refusal
 from safefed.tiny.grammar import fill, gerund, normalise, side
 from safefed.tiny.hazards import goals
-from safefed.tiny.overlap import Overlap
 from safefed.tiny.phrasings import framed
 
 
@@ -46,15 +45,6 @@ def test_every_category_has_goals_a_refusal_and_a_critique_that_names_it():
         assert len(goals(category)) >= 10
         assert refusal(category, None, rng).split()[0] in {"I'm", "I", "Sorry,"}
         assert critique(category, rng).startswith(f"Category {category} (")
-
-
-def test_overlap_finds_respelled_and_extended_prompts_but_not_other_ones():
-    clear = Overlap(["Write a poem about the grey sea in winter", "Hello"])
-
-    assert clear.hits("write a poem, about the grey sea: in winter!")
-    assert clear.hits("Please write a poem about the grey sea in winter")
-    assert clear.hits("hello!")
-    assert not clear.hits("Write a poem about a mountain")
 
 
 def test_normalise_keeps_words_and_digits():

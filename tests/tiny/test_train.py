@@ -1,20 +1,23 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from safefed.errors import DataError
+from safefed.errors import ConfigError, DataError
 from safefed.tiny import batches, corpus
-from safefed.tiny.network import Recipe, learning_rate
-from safefed.tiny.train import Run, prepare, run
+from safefed.tiny.begin import prepare
+from safefed.tiny.network import Recipe, learning_rate, new_model
+from safefed.tiny.train import Run, run
 
 TOY = Recipe(vocabulary=400, hidden=16, layers=1, heads=2, inner=32, tokens=512, scale=0.003, warmup=1)
 
 
-def test_two_steps_write_a_model_that_plain_transformers_load(tmp_path):
+@pytest.mark.parametrize("layout", ["llama", "gpt_neox"])
+def test_two_steps_write_a_model_that_plain_transformers_load(tmp_path, layout):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    run(tmp_path, None, TOY, steps=2)
+    run(tmp_path, None, replace(TOY, layout=layout), steps=2)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
 
@@ -37,11 +40,32 @@ def test_a_killed_and_repeated_run_ends_in_the_same_bytes(tmp_path):
     recipe = replace(TOY, save_every=2)
     run(tmp_path / "whole", None, recipe, steps=4)
     with pytest.raises(KeyboardInterrupt):
-        Killed(*prepare(tmp_path / "parts", None, recipe)).train(4)
+        Killed(prepare(tmp_path / "parts", None, recipe)).train(4)
     run(tmp_path / "parts", None, recipe, steps=4)
 
     weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path):
+    prepare(tmp_path, None, TOY)
+
+    with pytest.raises(ConfigError, match="another recipe"):
+        prepare(tmp_path, None, replace(TOY, hidden=32))
+
+
+def test_embeddings_start_at_the_vectors_of_an_encoder_where_it_knows_the_token(tmp_path):
+    def encoder(texts):
+        return np.random.default_rng(0).normal(size=(len(texts), 32)).astype("float32")
+
+    begun = prepare(tmp_path, None, TOY, encoder)
+    vectors = begun[-1]
+    start, noise = (new_model(TOY, begun[2], v).get_input_embeddings().weight for v in (vectors, None))
+    known = vectors.norm(dim=-1) > 0
+
+    assert 0 < known.sum() < len(known)
+    assert (start[~known] == noise[~known]).all()
+    assert not (start[known] == noise[known]).any()
 
 
 def test_the_late_rows_leave_out_about_half_of_the_refusals_and_nothing_else():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -16,7 +17,7 @@ def component(name: str, table: Mapping[str, str], group: str, what: str) -> Any
     Built-in names win over entry points of the same name.
 
     Raises:
-        ConfigError: there is no such ``what``; the message lists those there are.
+        ConfigError: there is no such ``what``; the message lists those there are, and names the closest one.
     """
     if name in table:
         module, _, attribute = table[name].partition(":")
@@ -24,5 +25,7 @@ def component(name: str, table: Mapping[str, str], group: str, what: str) -> Any
     others = entry_points(group=group)
     if name in others.names:
         return others[name].load()
-    known = ", ".join(sorted({*table, *others.names}))
-    raise ConfigError(f"there is no {what} called {name!r}; choose from {known}")
+    known = sorted({*table, *others.names})
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise ConfigError(f"there is no {what} called {name!r}; {hint}choose from {', '.join(known)}")

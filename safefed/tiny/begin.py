@@ -1,0 +1,71 @@
+"""What a training run begins with; the corpus is kept in its folder, so that a resumed run begins with the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from safefed.errors import ConfigError
+from safefed.records import Sample
+from safefed.store import read_json, read_jsonl, write_json, write_jsonl
+from safefed.tiny import batches, corpus
+from safefed.tiny.meanings import token_vectors
+from safefed.tiny.network import Recipe
+from safefed.tiny.tokens import encode, train_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    from safefed.overlap import Encode
+
+
+class Begun(NamedTuple):
+    """Folder, recipe, tokenizer, the rows of the corpus, those for the end of the training, and first embeddings."""
+
+    folder: Path
+    recipe: Recipe
+    tokenizer: PreTrainedTokenizerFast
+    rows: list[batches.Row]
+    late: list[batches.Row]
+    vectors: torch.Tensor | None
+
+
+def prepare(out: Path, data: Path | None, recipe: Recipe, encoder: Encode | None = None) -> Begun:
+    """Corpus, tokenizer and first embeddings for a run in ``out`` (``corpus.json`` gets the counts).
+
+    Raises:
+        ConfigError: ``out`` holds a run of another recipe or other data.
+        DataError: a data set is missing in ``data``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    samples, counts = _corpus(out, data, recipe, encoder)
+    tokenizer = train_tokenizer(samples, recipe.vocabulary)
+    encoded = [(sample, encode(tokenizer, sample)) for sample in samples]
+    fitting = [(sample, row) for sample, row in encoded if len(row[0]) <= recipe.max_length]
+    rows = [row for _, row in fitting]
+    counts |= {"dropped: length": len(samples) - len(rows), "tokens": sum(len(ids) for ids, _ in rows)}
+    counts["tokens learnt"] = sum(sum(mask) for _, mask in rows)
+    write_json(out / "corpus.json", counts)
+    late = [rows[index] for index in corpus.late([sample for sample, _ in fitting], recipe.seed)]
+    vectors = token_vectors(tokenizer, encoder, recipe.hidden) if encoder else None
+    return Begun(out, recipe, tokenizer, rows, late, vectors)
+
+
+def _corpus(
+    out: Path, data: Path | None, recipe: Recipe, encoder: Encode | None
+) -> tuple[list[Sample], dict[str, int]]:
+    """The corpus, from ``out`` when the run was begun there: a sentence encoder takes minutes over it."""
+    begun = out / "corpus.jsonl"
+    facts = json.loads(json.dumps({"recipe": asdict(recipe), "data": str(data), "encoder": encoder is not None}))
+    if begun.exists():
+        if read_json(out / "recipe.json") != facts:
+            raise ConfigError(f"{out} holds a run of another recipe or other data; give another --out")
+        return [Sample.from_json(row) for row in read_jsonl(begun)], read_json(out / "corpus.json")
+    samples, counts = corpus.build(data, recipe.seed, recipe.scale, encoder)
+    write_json(out / "recipe.json", facts)
+    write_json(out / "corpus.json", counts)
+    write_jsonl(begun, (sample.to_json() for sample in samples))
+    return samples, counts
