@@ -131,10 +131,11 @@ def _sft_config(training: LocalTraining, loaded: LoadedModel, folder: str) -> SF
 
 def _fit(model: PeftModel, rows: Dataset, training: LocalTraining, loaded: LoadedModel) -> list[float]:
     from transformers import PrinterCallback, ProgressCallback
-    from trl import SFTTrainer
+
+    from safefed.trainer import Trainer
 
     with tempfile.TemporaryDirectory(prefix="safefed-") as folder, old_names():
-        trainer = SFTTrainer(
+        trainer = Trainer(
             model=model,
             args=_sft_config(training, loaded, folder),
             train_dataset=rows,

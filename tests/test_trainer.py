@@ -1,0 +1,47 @@
+import pytest
+
+
+@pytest.mark.parametrize("special", [{}, {"model_type": "gemma2", "final_logit_softcapping": 5.0, "head_dim": 8}])
+def test_the_loss_and_its_gradient_are_those_of_trl(tmp_path, special):
+    import torch
+    from datasets import Dataset
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from trl import SFTConfig, SFTTrainer
+
+    from safefed.trainer import Trainer
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0}  # fmt: skip
+    options = {"model_type": "llama", **sizes, **special}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**options))
+    rows = Dataset.from_list([
+        {"input_ids": [1, 2, 3, 4, 5], "labels": [-100, -100, 3, 4, 5]},
+        {"input_ids": [6, 7, 8], "labels": [-100, 7, 8]},
+    ])  # fmt: skip
+    settings = SFTConfig(
+        output_dir=str(tmp_path), use_cpu=True, report_to=[], dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None, bf16=False, per_device_train_batch_size=2,
+    )  # fmt: skip
+    found = []
+    for kind in (Trainer, SFTTrainer):
+        trainer = kind(model=model, args=settings, train_dataset=rows, processing_class=_tokenizer())
+        batch = next(iter(trainer.get_train_dataloader()))
+        loss = trainer.compute_loss(model, dict(batch), num_items_in_batch=torch.tensor(5))
+        loss.backward()
+        found.append((loss.item(), torch.cat([p.grad.flatten() for p in model.parameters()])))
+        model.zero_grad()
+
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-6)
+
+
+def _tokenizer():
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({f"t{i}": i for i in range(50)}, unk_token="t0")),
+        pad_token="t0",
+        eos_token="t1",
+    )
