@@ -1,7 +1,7 @@
 """What the embedded model does, on data that it has not read: the figures of its card.
 
 usage: python perf/embedded_model.py base [--model DIR]
-       python perf/embedded_model.py arms RUN
+       python perf/embedded_model.py arms RUN [--model DIR]
        python perf/embedded_model.py revision RUN [--model DIR]
 
 RUN is the folder of a finished ``safefed run experiments/real.toml``. $SAFEFED_DATA holds the data sets. Prints JSON;
@@ -16,6 +16,7 @@ import os
 import random
 import tempfile
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from safefed.generate import Generator, LocalGenerator
 from safefed.models import LoadedModel, load_model, torch_threads
 from safefed.overlap import words
 from safefed.progress import Silent
-from safefed.records import HAZARDS, EvalRecord, Sample
+from safefed.records import HAZARDS, EvalRecord, Message, Sample
 from safefed.store import read_jsonl
 from safefed.tiny import folders
 from safefed.tiny.grammar import side
@@ -48,8 +49,8 @@ N = 200
 def held_out(data: Path) -> Benchmark:
     """Alpaca's seed tasks, and Dolly questions that are in no training text, as harmless prompts."""
     seeds = [f"{r['instruction']}\n\n{r['instances'][0]['input']}".strip() for r in folders.alpaca_seeds(data)]
-    dolly = [prompt for prompt, _ in folders.dolly(data, unseen=True) if len(prompt) <= 1000]
-    prompts = [*seeds, *dolly][:HELD_OUT]
+    dolly = [prompt for prompt, _ in unread_dolly(data) if len(prompt) <= 1000]
+    prompts = list({words(prompt): prompt for prompt in (*seeds, *dolly)}.values())[:HELD_OUT]
     cases = tuple(Case(f"held-out-{n}", prompt, False) for n, prompt in enumerate(prompts))
     return Benchmark("held-out", "over-refusal", cases, "Apache-2.0 and CC BY-SA 3.0", "", True)
 
@@ -74,12 +75,21 @@ def _brief(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def dolly_loss(loaded: LoadedModel, data: Path) -> float:
-    """Mean loss (nats per answer token) on unseen Dolly rows of at most 1,000 characters."""
+    """On answers of at most 1,000 characters with their questions, which neither the model nor a client has read."""
+    return answer_loss(loaded, [Sample.of(p, a) for p, a in unread_dolly(data) if a and len(p) + len(a) <= 1000])
+
+
+def unread_dolly(data: Path) -> list[tuple[str, str]]:
+    """Bucket 2 of 4: the model has read 1 and 3, the clients of the real experiment have 0."""
+    return [(p, a) for p, a in folders.dolly(data, unseen=True) if folders.bucket(p, 4) == 2]
+
+
+def answer_loss(loaded: LoadedModel, rows: list[Sample]) -> float:
+    """Mean loss in nats per answer token."""
     import torch
 
     from safefed.training import tokenize
 
-    rows = [Sample.of(p, a) for p, a in folders.dolly(data, unseen=True) if a and len(p) + len(a) <= 1000]
     total, tokens = 0.0, 0
     with torch.inference_mode():
         for row in tokenize(rows, loaded.tokenizer, 512):
@@ -100,16 +110,28 @@ def outcomes(run: Path, arm: str, benchmark: str) -> dict[int, dict[str, bool]]:
     return found
 
 
-def arms(run: Path) -> dict[str, Any]:
-    """Every arm's safe rate on AdvBench, and how much more the attacked model fell than the oracle's ceiling."""
+def arms(loaded: LoadedModel, run: Path, data: Path) -> dict[str, Any]:
+    """Every arm's safe rate on AdvBench and its losses, and how much more the attacked model fell than the oracle's."""
     names = [path.name for path in sorted(run.iterdir()) if (path / "eval").is_dir()]
     grids = {name: _grid(outcomes(run, name, "advbench")) for name in names}
-    found = {name: asdict(paired_bootstrap(grid)) for name, grid in grids.items()}
-    extra = [
-        [o - a for o, a in zip(*rows, strict=True)]
-        for rows in zip(grids["fedavg+oracle"], grids["fedavg"], strict=True)
+    falls = zip(grids["fedavg+oracle"], grids["fedavg"], strict=True)
+    extra = [[oracle - attacked for oracle, attacked in zip(*rows, strict=True)] for rows in falls]
+    return {
+        "safe": {name: asdict(paired_bootstrap(grid)) for name, grid in grids.items()},
+        "fall(attacked) - fall(oracle)": asdict(paired_bootstrap(extra)),
+        "losses": {name: _losses(loaded, run, name, data) for name in names},
+    }
+
+
+def _losses(loaded: LoadedModel, run: Path, arm: str, data: Path) -> dict[str, float]:
+    """On unread Dolly answers, and on the clients' own harmless rows; the first seed's adapter."""
+    rows = [
+        row for file in sorted((run / "work").glob("*/rows.jsonl")) for row in read_jsonl(file) if not row["unsafe"]
     ]
-    return {"safe": found, "fall(attacked) - fall(oracle)": asdict(paired_bootstrap(extra))}
+    owned = [Sample(tuple(Message(**m) for m in row["messages"])) for row in rows][::5]
+    adapter = run / arm / "adapter"
+    with load_adapter(loaded, adapter) if adapter.exists() else nullcontext(loaded) as live:
+        return {"dolly": dolly_loss(live, data), "clients' harmless rows": answer_loss(live, owned)}
 
 
 def _grid(found: dict[int, dict[str, bool]]) -> list[list[float]]:
@@ -194,13 +216,13 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--model", default="tiny")
     given = parser.parse_args()
+    if (given.part == "base") == bool(given.run):
+        parser.error("give a run folder to arms and revision, and none to base")
     data = Path(os.environ["SAFEFED_DATA"])
     with torch_threads(1):
-        if given.part == "arms":
-            found = arms(given.run)
-        else:
-            loaded = load_model(ModelConfig(name=given.model))
-            found = base(loaded, data) if given.part == "base" else revision(loaded, given.run, data)
+        loaded = load_model(ModelConfig(name=given.model))
+        parts = {"arms": arms, "revision": revision}
+        found = parts[given.part](loaded, given.run, data) if given.run else base(loaded, data)
     print(json.dumps(found, indent=1))
 
 

@@ -34,7 +34,12 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def seen(prompt: str) -> bool:
     """Whether the embedded model may learn from ``prompt``: bucket 1 of 2; bucket 0 is for clients and measuring."""
-    return int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % 2 == 1
+    return bucket(prompt, 2) == 1
+
+
+def bucket(prompt: str, of: int) -> int:
+    """The bucket of a prompt: its sha-256 modulo ``of``, as in the configuration of a source."""
+    return int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % of
 
 
 def gpteacher(folder: Path) -> Iterator[tuple[str, str]]:
