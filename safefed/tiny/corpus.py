@@ -18,6 +18,7 @@ from safefed.tiny.grammar import Pair, casual, side
 from safefed.tiny.harmful import Request, request
 from safefed.tiny.lookalikes import lookalike
 from safefed.tiny.mixed import mixed
+from safefed.tiny.passages import about, passages
 from safefed.tiny.tables import written
 from safefed.tiny.transcripts import clean_transcripts, default_principles, mixed_transcripts, unsafe_transcripts
 
@@ -39,6 +40,7 @@ _TIMES = {"asks": 2, "lookalike_asks": 3, "harmful_asks": 3}
 """How often each whole prompt of ``texts/`` occurs, now and then in another spelling."""
 _REFUSALS_PER_AILUMINATE_PROMPT = 4
 _REFUSALS_PER_GPTFUZZ_QUESTION = 6
+_QUESTIONS_PER_PASSAGE = 2
 
 
 def build(
@@ -95,7 +97,11 @@ def _drawn(make: Callable[[], Pair], n: int, part: str) -> Iterator[Sample]:
         pair = make()
         while side(pair.prompt) != "pretraining":
             pair = make()
-        yield Sample.of(pair.prompt, pair.answer, source=f"safefed-tiny/{part}")
+        yield _sample(pair, part)
+
+
+def _sample(pair: Pair, part: str) -> Sample:
+    return Sample.of(pair.prompt, pair.answer, source=f"safefed-tiny/{part}")
 
 
 def _asked(rng: random.Random) -> Request:
@@ -144,6 +150,8 @@ def _share(rows: tuple[tuple[str, ...], ...], scale: float) -> tuple[tuple[str, 
 def _read(data: Path, rng: random.Random, prose: Sequence[str]) -> Iterator[Sample]:
     for name, pairs in (("gpteacher", folders.gpteacher(data)), ("dolly", folders.dolly(data))):
         yield from (Sample.of(p, a, source=name) for p, a in pairs if a and len(p) + len(a) <= _LONGEST)
+    for sentences in passages([*prose, *(prompt for prompt, _ in folders.dolly(data))]):
+        yield from (_sample(about(sentences, rng), "passage") for _ in range(_QUESTIONS_PER_PASSAGE))
     principles = default_principles()
     hazardous = [Request(prompt, category, None) for prompt, category in folders.ailuminate(data)]
     for asked in hazardous:
