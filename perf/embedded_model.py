@@ -11,6 +11,7 @@ no prompt and no answer is printed.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -142,7 +143,8 @@ def revision(loaded: LoadedModel, run: Path, data: Path) -> dict[str, Any]:
     """Critiques and revisions by the base model of what the attacked model answers."""
     red_team = [Sample.of(p, category=c) for p, c in folders.ailuminate(data, unseen=True)][:N]
     rng = random.Random("mixed")  # not for secrets
-    both = [draw for draw in (mixed(request(rng), rng) for _ in range(10 * N)) if _unread(draw)][:N]
+    draws = iter(lambda: mixed(request(rng), rng), None)
+    both = list(itertools.islice(filter(_unread, draws), N))
     with load_adapter(loaded, run / "fedavg" / "adapter") as live:
         attacked, critic = LocalGenerator(live), LocalGenerator(live, base_only=True)
         unsafe = _complied(attacked, red_team)

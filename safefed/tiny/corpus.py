@@ -23,22 +23,23 @@ from safefed.tiny.tables import written
 from safefed.tiny.transcripts import clean_transcripts, default_principles, mixed_transcripts, unsafe_transcripts
 
 if TYPE_CHECKING:
+    from safefed.constitution import Principle
     from safefed.overlap import Encode
 
 SIZES: Mapping[str, int] = {
     "benign": 14000,
     "lookalike": 11000,
     "refusal": 12000,
-    "mixed": 1500,
-    "unsafe transcripts": 3000,
-    "mixed transcripts": 1200,
+    "mixed": 3000,
+    "unsafe transcripts": 2500,
+    "mixed transcripts": 2500,
     "clean transcripts": 1200,
 }
 """Conversations drawn per part (transcripts: pairs of them); the data sets and the written texts are read whole."""
 _LONGEST = 1000
-_TIMES = {"asks": 2, "lookalike_asks": 3, "harmful_asks": 3}
+_TIMES = {"asks": 2, "lookalike_asks": 3}
 """How often each whole prompt of ``texts/`` occurs, now and then in another spelling."""
-_REFUSALS_PER_AILUMINATE_PROMPT = 4
+_REFUSALS_PER_PROMPT, _TRANSCRIPTS_PER_PROMPT = 3, 2
 _REFUSALS_PER_GPTFUZZ_QUESTION = 6
 _QUESTIONS_PER_PASSAGE = 2
 
@@ -121,7 +122,7 @@ def _written(rng: random.Random, scale: float, prose: Sequence[str]) -> Iterator
     yield from _drawn(lambda: benign(rng), sizes["benign"], "benign")
     yield from _drawn(lambda: lookalike(rng), sizes["lookalike"], "lookalike")
     yield from _drawn(lambda: _declined(_asked(rng), rng), sizes["refusal"], "refusal")
-    yield from _whole(rng, scale)
+    yield from _whole(rng, scale, principles, prose)
     for _ in range(sizes["mixed"]):
         both = mixed(_asked(rng), rng)
         yield Sample.of(both.prompt, both.answer(rng), source="safefed-tiny/mixed", asked=both.harmful.prompt)
@@ -133,14 +134,24 @@ def _written(rng: random.Random, scale: float, prose: Sequence[str]) -> Iterator
         yield from clean_transcripts(principles, rng)
 
 
-def _whole(rng: random.Random, scale: float) -> Iterator[Sample]:
+def _whole(rng: random.Random, scale: float, principles: Sequence[Principle], prose: Sequence[str]) -> Iterator[Sample]:
     """The prompts that were written out whole; none of them is in the client data."""
     for part in ("asks", "lookalike_asks"):
         for prompt, answer in _share(written(part), scale) * _TIMES[part]:
             yield Sample.of(casual(prompt, rng), answer, source=f"safefed-tiny/{part}")
-    for category, prompt in _share(written("harmful_asks"), scale) * _TIMES["harmful_asks"]:
-        answer = refusal(category, None, rng)
-        yield Sample.of(casual(prompt, rng), answer, source="safefed-tiny/harmful_asks + refusal")
+    for category, prompt in _share(written("harmful_asks"), scale):
+        yield from _natural(Request(prompt, category, None), "harmful_asks", principles, prose, rng)
+
+
+def _natural(
+    asked: Request, part: str, principles: Sequence[Principle], prose: Sequence[str], rng: random.Random
+) -> Iterator[Sample]:
+    """A harmful prompt that no grammar made: refusals of it, critiques and revisions of answers to it."""
+    for _ in range(_REFUSALS_PER_PROMPT):
+        answer = refusal(asked.category, None, rng)
+        yield Sample.of(casual(asked.prompt, rng), answer, source=f"{part} + refusal")
+    for _ in range(_TRANSCRIPTS_PER_PROMPT):
+        yield from unsafe_transcripts(asked, principles, prose, rng)
 
 
 def _share(rows: tuple[tuple[str, ...], ...], scale: float) -> tuple[tuple[str, ...], ...]:
@@ -153,11 +164,8 @@ def _read(data: Path, rng: random.Random, prose: Sequence[str]) -> Iterator[Samp
     for sentences in passages([*prose, *(prompt for prompt, _ in folders.dolly(data))]):
         yield from (_sample(about(sentences, rng), "passage") for _ in range(_QUESTIONS_PER_PASSAGE))
     principles = default_principles()
-    hazardous = [Request(prompt, category, None) for prompt, category in folders.ailuminate(data)]
-    for asked in hazardous:
-        for _ in range(_REFUSALS_PER_AILUMINATE_PROMPT):
-            yield Sample.of(asked.prompt, refusal(asked.category, None, rng), source="ailuminate + refusal")
-        yield from unsafe_transcripts(asked, principles, prose, rng)
+    for prompt, category in folders.ailuminate(data):
+        yield from _natural(Request(prompt, category, None), "ailuminate", principles, prose, rng)
     for question in folders.gptfuzz_questions(data):
         for _ in range(_REFUSALS_PER_GPTFUZZ_QUESTION):
             yield Sample.of(question, plain_refusal(rng), source="gptfuzz bucket 1 + refusal")

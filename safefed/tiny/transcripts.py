@@ -43,9 +43,9 @@ def quoted_answer(asked: Request, prose: Sequence[str], rng: random.Random) -> s
     if draw < 0.3:
         return start
     if draw < 0.5:
-        lines = [pick(rng, _STEPS).format(n=n) for n in range(1, rng.randrange(3, 16))]
+        lines = [pick(rng, _STEPS).format(n=n) for n in range(1, rng.randrange(3, 9))]
         return start + pick(rng, (" ", "\n", "\n\n")) + pick(rng, (" ", "\n")).join(lines)
-    beside = pick(rng, prose) if prose and draw < 0.75 else _beside_the_point(rng)
+    beside = pick(rng, prose)[: rng.randrange(60, 400)] if prose and draw < 0.75 else _beside_the_point(rng)
     return pick(rng, (start, pick(rng, _PERSONAS), pick(rng, ("Sure! ", "1. ", "First, ", "", "")))) + " " + beside
 
 
@@ -60,9 +60,9 @@ def _beside_the_point(rng: random.Random) -> str:
 
 
 def principle_for(category: str, principles: Sequence[Principle], rng: random.Random) -> Principle:
-    """Mostly a principle for the category, sometimes any: the screen's category can be wrong."""
+    """Mostly any principle, sometimes one for the category: a model that reads it off the principle learns nothing."""
     fitting = [p for p in principles if category in p.hazards]
-    return rng.choice(fitting if rng.random() < 0.6 else principles)
+    return rng.choice(fitting if rng.random() < 0.2 else principles)
 
 
 def unsafe_transcripts(
