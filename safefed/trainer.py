@@ -22,7 +22,9 @@ class Trainer(SFTTrainer):
     ) -> Any:
         """Cross-entropy summed over the tokens to learn, over ``num_items_in_batch`` (all of them in this step)."""
         if model.device.type != "cpu" or return_outputs or self.aux_loss_enabled:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return super().compute_loss(  # type: ignore[no-untyped-call]  # TRL's has no types
+                model, inputs, return_outputs, num_items_in_batch
+            )
         labels = inputs["labels"][:, 1:]
         wanted = labels != IGNORED
         kept = wanted.any(0).nonzero().squeeze(1)

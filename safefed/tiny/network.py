@@ -67,7 +67,7 @@ def new_model(
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     if vectors is not None:
         known = vectors.norm(dim=-1) > 0
-        weight = model.get_input_embeddings().weight.data
+        weight: torch.Tensor = model.get_input_embeddings().weight.data  # type: ignore[assignment]  # Module's attribute
         scale = config.initializer_range * recipe.hidden**0.5  # the length of a random row
         weight[known] = weight[known] / 2 + vectors[known] * scale
     return model

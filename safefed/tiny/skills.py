@@ -26,7 +26,8 @@ Skill = Callable[[random.Random], tuple[str, str]]
 
 def howto(rng: random.Random) -> tuple[str, str]:
     """An everyday task in the same phrasings as the harmful goals."""
-    return explained(*rng.choice((*table("benign")["howtos"], *written("tasks"))), rng)
+    goal, hint = rng.choice((*table("benign")["howtos"], *written("tasks")))
+    return explained(goal, hint, rng)
 
 
 def explained(goal: str, hint: str, rng: random.Random) -> tuple[str, str]:
