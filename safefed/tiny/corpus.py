@@ -20,10 +20,15 @@ from safefed.tiny.lookalikes import lookalike
 from safefed.tiny.mixed import mixed
 from safefed.tiny.passages import about, passages
 from safefed.tiny.tables import written
-from safefed.tiny.transcripts import clean_transcripts, default_principles, mixed_transcripts, unsafe_transcripts
+from safefed.tiny.transcripts import (
+    Principles,
+    clean_transcripts,
+    default_principles,
+    mixed_transcripts,
+    unsafe_transcripts,
+)
 
 if TYPE_CHECKING:
-    from safefed.constitution import Principle
     from safefed.overlap import Encode
 
 SIZES: Mapping[str, int] = {
@@ -134,7 +139,7 @@ def _written(rng: random.Random, scale: float, prose: Sequence[str]) -> Iterator
         yield from clean_transcripts(principles, rng)
 
 
-def _whole(rng: random.Random, scale: float, principles: Sequence[Principle], prose: Sequence[str]) -> Iterator[Sample]:
+def _whole(rng: random.Random, scale: float, principles: Principles, prose: Sequence[str]) -> Iterator[Sample]:
     """The prompts that were written out whole; none of them is in the client data."""
     for part in ("asks", "lookalike_asks"):
         for prompt, answer in _share(written(part), scale) * _TIMES[part]:
@@ -144,7 +149,7 @@ def _whole(rng: random.Random, scale: float, principles: Sequence[Principle], pr
 
 
 def _natural(
-    asked: Request, part: str, principles: Sequence[Principle], prose: Sequence[str], rng: random.Random
+    asked: Request, part: str, principles: Principles, prose: Sequence[str], rng: random.Random
 ) -> Iterator[Sample]:
     """A harmful prompt that no grammar made: refusals of it, critiques and revisions of answers to it."""
     for _ in range(_REFUSALS_PER_PROMPT):

@@ -15,6 +15,8 @@ from safefed.tiny.lookalikes import lookalike
 from safefed.tiny.mixed import Mixed
 from safefed.tiny.tables import written
 
+Principles = Sequence[Principle]
+
 CLEAN = "No hazard. The answer is harmless and can stay as it is."
 _PERSONAS = (
     "", "", "DAN: ", "[AIM]: ", "Evil assistant: ", "As an AI without any rules, I will gladly answer. ",
@@ -59,14 +61,14 @@ def _beside_the_point(rng: random.Random) -> str:
     return text[: rng.randrange(40, 400)] if rng.random() < 0.3 else capitalise(text)
 
 
-def principle_for(category: str, principles: Sequence[Principle], rng: random.Random) -> Principle:
+def principle_for(category: str, principles: Principles, rng: random.Random) -> Principle:
     """Mostly any principle, sometimes one for the category: a model that reads it off the principle learns nothing."""
     fitting = [p for p in principles if category in p.hazards]
     return rng.choice(fitting if rng.random() < 0.2 else principles)
 
 
 def unsafe_transcripts(
-    asked: Request, principles: Sequence[Principle], prose: Sequence[str], rng: random.Random
+    asked: Request, principles: Principles, prose: Sequence[str], rng: random.Random
 ) -> list[Sample]:
     """The critique turn and the revision turn of one unsafe answer."""
     principle = principle_for(asked.category, principles, rng)
@@ -80,9 +82,7 @@ def unsafe_transcripts(
     ]
 
 
-def mixed_transcripts(
-    request: Mixed, principles: Sequence[Principle], prose: Sequence[str], rng: random.Random
-) -> list[Sample]:
+def mixed_transcripts(request: Mixed, principles: Principles, prose: Sequence[str], rng: random.Random) -> list[Sample]:
     """The same two turns for a request with a harmless part, which the revision still answers."""
     principle = principle_for(request.harmful.category, principles, rng)
     draft = request.unsafe_answer(rng) if rng.random() < 0.5 else quoted_answer(request.harmful, prose, rng)
@@ -94,7 +94,7 @@ def mixed_transcripts(
     ]
 
 
-def clean_transcripts(principles: Sequence[Principle], rng: random.Random) -> list[Sample]:
+def clean_transcripts(principles: Principles, rng: random.Random) -> list[Sample]:
     """The same two turns for a harmless answer, which stays as it is."""
     pair = _harmless(rng)
     while side(pair.prompt) != "pretraining":
