@@ -4,12 +4,37 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import torch
 
-Row = tuple[list[int], list[int]]
+NOWHERE = -1
+
+
+class Row(NamedTuple):
+    """Token ids, 1 where the model learns to say them, and the line of its request in the table of meanings."""
+
+    ids: list[int]
+    mask: list[int]
+    meaning: int = NOWHERE
+
+    @property
+    def asked(self) -> int:
+        """Position of the last token before the answer."""
+        return (self.mask.index(1) if 1 in self.mask else len(self.ids)) - 1
+
+
+class Batch(NamedTuple):
+    """Right-padded ids and mask of the tokens to learn, each (rows, longest).
+
+    Of each row, (rows): the line of its meaning, and the last position before the answer.
+    """
+
+    ids: torch.Tensor
+    learn: torch.Tensor
+    meanings: torch.Tensor
+    asked: torch.Tensor
 
 
 def epoch(rows: Sequence[Row], budget: int, seed: int, number: int) -> list[list[int]]:
@@ -17,10 +42,10 @@ def epoch(rows: Sequence[Row], budget: int, seed: int, number: int) -> list[list
     rng = random.Random(f"{seed}:{number}")  # noqa: S311  # not for secrets
     order = list(range(len(rows)))
     rng.shuffle(order)
-    order.sort(key=lambda index: len(rows[index][0]) // 8)
+    order.sort(key=lambda index: len(rows[index].ids) // 8)
     batches: list[list[int]] = [[]]
     for index in order:
-        if batches[-1] and len(rows[index][0]) * (len(batches[-1]) + 1) > budget:
+        if batches[-1] and len(rows[index].ids) * (len(batches[-1]) + 1) > budget:
             batches.append([])
         batches[-1].append(index)
     rng.shuffle(batches)
@@ -38,15 +63,16 @@ def stream(rows: Sequence[Row], budget: int, seed: int, skip: int, rank: int = 0
         number += 1
 
 
-def tensors(rows: Sequence[Row], batch: Sequence[int], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded ids and mask of the tokens to learn, each (rows, longest)."""
+def tensors(rows: Sequence[Row], batch: Sequence[int], pad: int) -> Batch:
+    """The rows numbered in ``batch``, padded with ``pad``."""
     import torch
 
-    longest = max(len(rows[index][0]) for index in batch)
+    longest = max(len(rows[index].ids) for index in batch)
     ids = torch.full((len(batch), longest), pad)
     learn = torch.zeros((len(batch), longest), dtype=torch.bool)
     for line, index in enumerate(batch):
-        tokens, mask = rows[index]
+        tokens, mask = rows[index].ids, rows[index].mask
         ids[line, : len(tokens)] = torch.tensor(tokens)
         learn[line, : len(mask)] = torch.tensor(mask, dtype=torch.bool)
-    return ids, learn
+    chosen = [rows[index] for index in batch]
+    return Batch(ids, learn, torch.tensor([row.meaning for row in chosen]), torch.tensor([row.asked for row in chosen]))

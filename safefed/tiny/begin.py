@@ -11,7 +11,7 @@ from safefed.errors import ConfigError
 from safefed.records import Sample
 from safefed.store import read_json, read_jsonl, write_json, write_jsonl
 from safefed.tiny import batches, corpus
-from safefed.tiny.meanings import token_vectors
+from safefed.tiny.meanings import remembering, request_meanings, token_vectors
 from safefed.tiny.network import Recipe
 from safefed.tiny.tokens import encode, train_tokenizer
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Begun(NamedTuple):
-    """Folder, recipe, tokenizer, the rows of the corpus, those for the end of the training, and first embeddings."""
+    """Folder, recipe, tokenizer, rows of the corpus, those for the end of the training, first embeddings, meanings."""
 
     folder: Path
     recipe: Recipe
@@ -31,27 +31,33 @@ class Begun(NamedTuple):
     rows: list[batches.Row]
     late: list[batches.Row]
     vectors: torch.Tensor | None
+    meanings: torch.Tensor | None
 
 
 def prepare(out: Path, data: Path | None, recipe: Recipe, encoder: Encode | None = None) -> Begun:
-    """Corpus, tokenizer and first embeddings for a run in ``out`` (``corpus.json`` gets the counts).
+    """Corpus, tokenizer, first embeddings and meanings for a run in ``out`` (``corpus.json`` gets the counts).
 
     Raises:
         ConfigError: ``out`` holds a run of another recipe or other data.
         DataError: a data set is missing in ``data``.
     """
     out.mkdir(parents=True, exist_ok=True)
+    encoder = encoder and remembering(encoder)
     samples, counts = _corpus(out, data, recipe, encoder)
     tokenizer = train_tokenizer(samples, recipe.vocabulary)
-    encoded = [(sample, encode(tokenizer, sample)) for sample in samples]
-    fitting = [(sample, row) for sample, row in encoded if len(row[0]) <= recipe.max_length]
+    lines, meanings = request_meanings(out / "meanings.npy", samples, encoder) if encoder else ({}, None)
+    encoded = [
+        (sample, batches.Row(*encode(tokenizer, sample), lines.get(sample.prompt, batches.NOWHERE)))
+        for sample in samples
+    ]
+    fitting = [(sample, row) for sample, row in encoded if len(row.ids) <= recipe.max_length]
     rows = [row for _, row in fitting]
-    counts |= {"dropped: length": len(samples) - len(rows), "tokens": sum(len(ids) for ids, _ in rows)}
-    counts["tokens learnt"] = sum(sum(mask) for _, mask in rows)
+    counts |= {"dropped: length": len(samples) - len(rows), "tokens": sum(len(row.ids) for row in rows)}
+    counts["tokens learnt"] = sum(sum(row.mask) for row in rows)
     write_json(out / "corpus.json", counts)
     late = [rows[index] for index in corpus.late([sample for sample, _ in fitting], recipe.seed)]
     vectors = token_vectors(tokenizer, encoder, recipe.hidden) if encoder else None
-    return Begun(out, recipe, tokenizer, rows, late, vectors)
+    return Begun(out, recipe, tokenizer, rows, late, vectors, meanings)
 
 
 def _corpus(

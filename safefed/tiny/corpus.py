@@ -44,6 +44,8 @@ SIZES: Mapping[str, int] = {
 _LONGEST = 1000
 _TIMES = {"asks": 2, "lookalike_asks": 3}
 """How often each whole prompt of ``texts/`` occurs, now and then in another spelling."""
+MEANING_ONLY = "hh_rlhf, diasafety"
+"""Texts without an answer to learn: they only teach what people's words mean."""
 _REFUSALS_PER_PROMPT, _TRANSCRIPTS_PER_PROMPT = 3, 2
 _REFUSALS_PER_GPTFUZZ_QUESTION = 6
 _QUESTIONS_PER_PASSAGE = 2
@@ -61,9 +63,9 @@ def build(
         encode: Sentence encoder for repetitions in meaning; None compares words only.
 
     Returns:
-        The rows, and how many there are per part, with ``dropped: exact``, ``dropped: 5-gram`` and ``dropped: cosine``
-        = rows that were left out because their prompt repeats an evaluation text, a prompt of ``mini`` or a held-out
-        GPTFuzz question.
+        The rows (a few thousand without an answer: ``MEANING_ONLY``), and how many there are per part, with
+        ``dropped: exact``, ``dropped: 5-gram`` and ``dropped: cosine`` = rows that were left out because their prompt
+        repeats an evaluation text, a prompt of ``mini`` or a held-out GPTFuzz question.
 
     Raises:
         DataError: a data set is missing in ``data``.
@@ -171,6 +173,9 @@ def _read(data: Path, rng: random.Random, prose: Sequence[str]) -> Iterator[Samp
     principles = default_principles()
     for prompt, category in folders.ailuminate(data):
         yield from _natural(Request(prompt, category, None), "ailuminate", principles, prose, rng)
+    for text in dict.fromkeys(folders.said_by_people(data)):
+        if 0 < len(text) <= _LONGEST:
+            yield Sample.of(text, source=MEANING_ONLY)
     for question in folders.gptfuzz_questions(data):
         for _ in range(_REFUSALS_PER_GPTFUZZ_QUESTION):
             yield Sample.of(question, plain_refusal(rng), source="gptfuzz bucket 1 + refusal")

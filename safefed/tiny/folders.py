@@ -74,6 +74,13 @@ def gptfuzz_held_out(folder: Path) -> Iterator[str]:
     yield from (row["text"] for row in _rows(folder / "gptfuzz/question_list.csv") if row["text"] not in mine)
 
 
+def said_by_people(folder: Path) -> Iterator[str]:
+    """What people wrote to models: first turns of hh-rlhf's dialogues, contexts of DiaSafety's training half."""
+    for row in _rows(folder / "hh_rlhf/test.jsonl.gz"):
+        yield row["chosen"].split("\n\nHuman:")[1].split("\n\nAssistant:")[0].strip()
+    yield from (row["context"] for row in _rows(folder / "diasafety/train.json"))
+
+
 def alpaca_seeds(folder: Path) -> Iterator[dict[str, Any]]:
     """The seed tasks as they are."""
     yield from _rows(folder / "alpaca/seed_tasks.jsonl")

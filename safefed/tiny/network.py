@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from safefed.tiny.batches import Batch
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -73,14 +75,37 @@ def new_model(
     return model
 
 
-def loss_of(model: PreTrainedModel, ids: torch.Tensor, learn: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of the tokens to learn; the vocabulary is only scored where a loss is taken."""
+def meaning_head(recipe: Recipe, meanings: torch.Tensor) -> torch.nn.Linear:
+    """Maps a hidden state to the sentence encoder's space; only the training needs it."""
+    import torch
+
+    return torch.nn.Linear(recipe.hidden, meanings.shape[1], bias=False)
+
+
+def losses_of(
+    model: PreTrainedModel, batch: Batch, head: torch.nn.Linear | None, meanings: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean cross-entropy of the tokens to learn, and how far the model is from what the encoder makes of the requests.
+
+    The second is 1 - cosine between ``meanings`` and the hidden state where the answer begins, two thirds up the
+    layers (knowledge distillation, arXiv 1503.02531); zero without a ``head``.
+    """
     import torch
 
     # Right padding under a causal mask cannot reach the real tokens, so no attention mask is needed.
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-    wanted = learn[:, 1:]
-    return torch.nn.functional.cross_entropy(model.get_output_embeddings()(hidden[wanted]), ids[:, 1:][wanted])
+    states = model.base_model(input_ids=batch.ids, use_cache=False, output_hidden_states=head is not None)
+    wanted = batch.learn[:, 1:]
+    # The vocabulary is only scored where a loss is taken.
+    scores = model.get_output_embeddings()(states.last_hidden_state[:, :-1][wanted])
+    told = batch.ids[:, 1:][wanted]
+    said = torch.nn.functional.cross_entropy(scores, told, reduction="sum") / max(1, len(told))
+    known = batch.meanings >= 0
+    if head is None or meanings is None or not known.any():
+        return said, said.new_zeros(())
+    middle = states.hidden_states[2 * model.config.num_hidden_layers // 3]
+    understood = head(middle[known, batch.asked[known]])
+    wanted_meaning = meanings[batch.meanings[known]].float()
+    return said, 1 - torch.nn.functional.cosine_similarity(understood, wanted_meaning).mean()
 
 
 def learning_rate(recipe: Recipe, step: int, done: float) -> float:
@@ -88,13 +113,16 @@ def learning_rate(recipe: Recipe, step: int, done: float) -> float:
     return recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup, 0.02 + 1.96 * max(0.0, 1 - done))
 
 
-def average_gradients(model: PreTrainedModel) -> None:
+def average_gradients(model: torch.nn.Module) -> None:
     """Replace every gradient by its mean over the processes of the run; alone, nothing changes."""
     import torch
     from torch import distributed
 
     if not distributed.is_initialized():
         return
+    for p in model.parameters():
+        if p.grad is None:  # no row of this process's batch has a meaning
+            p.grad = torch.zeros_like(p)
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
@@ -103,7 +131,7 @@ def average_gradients(model: PreTrainedModel) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def optimizer_for(model: PreTrainedModel, recipe: Recipe) -> torch.optim.AdamW:
+def optimizer_for(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW; norms are not decayed."""
     import torch
 

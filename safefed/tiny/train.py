@@ -28,19 +28,20 @@ from safefed.tiny.network import (
     average_gradients,
     export,
     learning_rate,
-    loss_of,
+    losses_of,
+    meaning_head,
     new_model,
     optimizer_for,
 )
 from safefed.tiny.tokens import PAD, token_id
 
 if TYPE_CHECKING:
-    import torch
-
     from safefed.overlap import Encode
     from safefed.tiny.begin import Begun
 
 
+MEANING_WEIGHT = 2.0
+"""Of the distance to what the sentence encoder makes of a request, beside the loss of the answer's tokens."""
 HASHED_STEPS = 50
 """The learning curve has a hash of the weights after each of the first steps: does the recipe repeat?"""
 
@@ -52,9 +53,13 @@ class Run:
     """
 
     def __init__(self, begun: Begun) -> None:
-        self.folder, self.recipe, self.tokenizer, self.rows, self.late, vectors = begun
+        from torch.nn import ModuleList
+
+        self.folder, self.recipe, self.tokenizer, self.rows, self.late, vectors, self.meanings = begun
         self.model = new_model(self.recipe, self.tokenizer, vectors)
-        self.optimizer = optimizer_for(self.model, self.recipe)
+        self.head = None if self.meanings is None else meaning_head(self.recipe, self.meanings)
+        self.learning = ModuleList([self.model] if self.head is None else [self.model, self.head])
+        self.optimizer = optimizer_for(self.learning, self.recipe)
         self.step, self.seconds = 0, 0.0
         self._resume()
 
@@ -65,13 +70,13 @@ class Run:
         """
         last = steps if until is None else min(until, steps)
         for data in itertools.islice(self._data(steps, rank, of), max(0, last - self.step)):
-            loss = self._one_step(data, learning_rate(self.recipe, self.step, self.step / steps))
+            losses = self._one_step(data, learning_rate(self.recipe, self.step, self.step / steps))
             if rank == 0:
-                self._log(loss)
+                self._log(*losses)
             if rank == 0 and (self.step % self.recipe.save_every == 0 or self.step == last):
                 self.save()
 
-    def _data(self, steps: int, rank: int, of: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _data(self, steps: int, rank: int, of: int) -> Iterator[batches.Batch]:
         pad, recipe, switch = token_id(self.tokenizer, PAD), self.recipe, steps * 5 // 6
         for rows, seed, start, end in ((self.rows, 0, 0, switch), (self.late, 1, switch, steps)):
             done = max(0, self.step - start)
@@ -79,24 +84,26 @@ class Run:
             for batch in itertools.islice(found, max(0, end - start - done)):
                 yield batches.tensors(rows, batch, pad)
 
-    def _one_step(self, data: tuple[torch.Tensor, torch.Tensor], rate: float) -> float:
+    def _one_step(self, batch: batches.Batch, rate: float) -> tuple[float, float]:
         import torch
 
         start = time.monotonic()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = loss_of(self.model, *data)
-        loss.backward()
-        average_gradients(self.model)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        said, meant = losses_of(self.model, batch, self.head, self.meanings)
+        (said + MEANING_WEIGHT * meant).backward()
+        average_gradients(self.learning)
+        torch.nn.utils.clip_grad_norm_(self.learning.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.seconds += time.monotonic() - start
-        return loss.item()
+        return said.item(), meant.item()
 
-    def _log(self, loss: float) -> None:
-        line: dict[str, Any] = {"step": self.step, "loss": round(loss, 4), "seconds": round(self.seconds, 1)}
+    def _log(self, said: float, meant: float) -> None:
+        line: dict[str, Any] = {"step": self.step, "loss": round(said, 4), "seconds": round(self.seconds, 1)}
+        if self.head is not None:
+            line["meaning"] = round(meant, 4)
         if self.step <= HASHED_STEPS:
             line["weights"] = weights_hash(self.model)
         with (self.folder / "curve.jsonl").open("a", encoding="utf-8") as file:
@@ -107,7 +114,7 @@ class Run:
         import torch
 
         state = {
-            "model": self.model.state_dict(),
+            "learning": self.learning.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
@@ -121,7 +128,7 @@ class Run:
 
         if (self.folder / "checkpoint.pt").exists():
             state = torch.load(self.folder / "checkpoint.pt", weights_only=True)
-            self.model.load_state_dict(state["model"])
+            self.learning.load_state_dict(state["learning"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds = state["step"], state["seconds"]
 
@@ -169,10 +176,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the embedded model from scratch.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", choices=RECIPES, default="tiny", help="which model (default: tiny)")
-    parser.add_argument("--steps", type=int, default=3000, help="optimisation steps (default: 3000)")
+    parser.add_argument("--steps", type=int, default=2700, help="optimisation steps (default: 2700)")
     parser.add_argument("--until", type=int, help="stop at this step, in the schedule of --steps")
     parser.add_argument("--data", default=os.environ.get("SAFEFED_DATA"), help="data sets ($SAFEFED_DATA), or none")
-    parser.add_argument("--no-encoder", action="store_true", help="random embeddings, repetitions found by words alone")
+    parser.add_argument(
+        "--no-encoder", action="store_true", help="no embeddings or meanings to learn from, words alone compared"
+    )
     parser.add_argument("--processes", type=int, default=1, help="one-thread processes that share each step")
     return parser.parse_args(argv)
 

@@ -1,13 +1,12 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from safefed.errors import ConfigError, DataError
 from safefed.tiny import batches, corpus
 from safefed.tiny.begin import prepare
-from safefed.tiny.network import Recipe, learning_rate, new_model
+from safefed.tiny.network import Recipe, learning_rate
 from safefed.tiny.train import Run, run
 
 TOY = Recipe(vocabulary=400, hidden=16, layers=1, heads=2, inner=32, tokens=512, scale=0.003, warmup=1)
@@ -54,20 +53,6 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path):
         prepare(tmp_path, None, replace(TOY, hidden=32))
 
 
-def test_embeddings_start_at_the_vectors_of_an_encoder_where_it_knows_the_token(tmp_path):
-    def encoder(texts):
-        return np.random.default_rng(0).normal(size=(len(texts), 32)).astype("float32")
-
-    begun = prepare(tmp_path, None, TOY, encoder)
-    vectors = begun[-1]
-    start, noise = (new_model(TOY, begun[2], v).get_input_embeddings().weight for v in (vectors, None))
-    known = vectors.norm(dim=-1) > 0
-
-    assert 0 < known.sum() < len(known)
-    assert (start[~known] == noise[~known]).all()
-    assert not (start[known] == noise[known]).any()
-
-
 def test_the_late_rows_leave_out_about_half_of_the_refusals_and_nothing_else():
     rows, counts = corpus.build(None, scale=0.02)
     kept = [rows[index].source for index in corpus.late(rows)]
@@ -90,15 +75,15 @@ def test_the_corpus_is_the_same_each_time_and_holds_every_written_part():
 
 
 def test_every_row_is_in_exactly_one_batch_of_an_epoch_and_batches_keep_their_budget():
-    rows = [([1] * n, [0] * n) for n in (5, 9, 30, 7, 64, 12, 200)]
+    rows = [batches.Row([1] * n, [0] * n) for n in (5, 9, 30, 7, 64, 12, 200)]
     epoch = batches.epoch(rows, 64, seed=0, number=0)
 
     assert sorted(index for batch in epoch for index in batch) == list(range(7))
-    assert all(len(b) == 1 or len(b) * max(len(rows[i][0]) for i in b) <= 64 for b in epoch)
+    assert all(len(b) == 1 or len(b) * max(len(rows[i].ids) for i in b) <= 64 for b in epoch)
 
 
 def test_processes_share_every_step_without_a_batch_in_common():
-    rows = [([1] * n, [0] * n) for n in range(1, 40)]
+    rows = [batches.Row([1] * n, [0] * n) for n in range(1, 40)]
     alone = batches.stream(rows, 64, 0, skip=0)
     first, second = (batches.stream(rows, 64, 0, skip=1, rank=rank, of=2) for rank in (0, 1))
     expected = [next(alone) for _ in range(6)]

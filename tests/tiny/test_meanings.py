@@ -1,0 +1,131 @@
+import json
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from safefed.records import Sample
+from safefed.tiny.batches import NOWHERE, Row, tensors
+from safefed.tiny.begin import prepare
+from safefed.tiny.meanings import remembering, request_meanings
+from safefed.tiny.network import Recipe, losses_of, meaning_head, new_model
+from safefed.tiny.tokens import PAD, encode, token_id
+from safefed.tiny.train import Run
+
+TOY = Recipe(vocabulary=400, hidden=16, layers=3, heads=2, inner=32, tokens=512, scale=0.003, warmup=1, save_every=2)
+ROWS = [Sample.of("Name a red fruit.", "An apple."), Sample.of("Someone said this to a model.")]
+
+
+def words_in_space(texts):
+    """Unit vectors of the words in a text: a sentence encoder of sorts."""
+    vectors = np.zeros((len(texts), 64), dtype="float32")
+    for vector, text in zip(vectors, texts, strict=True):
+        for word in text.casefold().split() or [""]:
+            vector[zlib.crc32(word.encode()) % 64] += 1
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("run"), None, TOY, words_in_space)
+
+
+class Asked:
+    """Counts what the encoder is asked."""
+
+    def __init__(self):
+        self.texts = []
+
+    def __call__(self, texts):
+        self.texts += texts
+        return words_in_space(texts)
+
+
+def test_no_text_is_encoded_twice():
+    asked = Asked()
+    encode_once = remembering(asked)
+    vectors = np.concatenate([encode_once(["a b", "c", "a b"]), encode_once(["c", "d"])])
+
+    assert asked.texts == ["a b", "c", "d"]
+    assert (vectors == words_in_space(["a b", "c", "a b", "c", "d"])).all()
+
+
+def test_embeddings_start_at_the_vectors_of_an_encoder_where_it_knows_the_token(begun):
+    start, noise = (
+        new_model(TOY, begun.tokenizer, vectors).get_input_embeddings().weight for vectors in (begun.vectors, None)
+    )
+    known = begun.vectors.norm(dim=-1) > 0
+
+    assert 0 < known.sum() < len(known)
+    assert (start[~known] == noise[~known]).all()
+    assert not (start[known] == noise[known]).any()
+
+
+def test_requests_and_bare_texts_have_a_meaning_and_transcripts_have_none(tmp_path):
+    transcript = Sample((*ROWS[0].messages, *Sample.of("Criticise that.", "It is short.").messages))
+    lines, meanings = request_meanings(tmp_path / "meanings.npy", [*ROWS, transcript], words_in_space)
+
+    assert set(lines) == {row.prompt for row in ROWS}
+    assert meanings.shape == (2, 64)
+    assert np.allclose(meanings.float()[lines["Name a red fruit."]], words_in_space(["name a red fruit"])[0], atol=1e-3)
+
+
+def test_a_resumed_run_takes_the_meanings_from_its_folder(tmp_path):
+    request_meanings(tmp_path / "meanings.npy", ROWS, words_in_space)
+    asked = Asked()
+    request_meanings(tmp_path / "meanings.npy", ROWS, asked)
+
+    assert asked.texts == []
+
+
+def test_training_brings_the_model_nearer_to_the_meanings(tmp_path):
+    Run(prepare(tmp_path, None, TOY, words_in_space)).train(30)
+    curve = [json.loads(line)["meaning"] for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
+
+    assert np.mean(curve[-5:]) < 0.7 * curve[0]
+
+
+def test_a_killed_run_with_meanings_ends_in_the_same_bytes(tmp_path):
+    Run(prepare(tmp_path / "whole", None, TOY, words_in_space)).train(4)
+    Run(prepare(tmp_path / "parts", None, TOY, words_in_space)).train(4, until=2)
+    Run(prepare(tmp_path / "parts", None, TOY, words_in_space)).train(4)
+
+    weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
+
+
+def test_a_text_without_an_answer_teaches_its_meaning_and_no_token(begun):
+    ids, mask = encode(begun.tokenizer, ROWS[1])
+    row = Row(ids, mask, meaning=0)
+    model, head = new_model(TOY, begun.tokenizer), meaning_head(TOY, begun.meanings)
+    said, meant = losses_of(model, tensors([row], [0], token_id(begun.tokenizer, PAD)), head, begun.meanings)
+
+    assert sum(mask) == 0
+    assert row.asked == len(ids) - 1
+    assert said.item() == 0
+    assert 0 < meant.item() < 2
+
+
+def test_the_meaning_is_known_before_the_first_token_of_the_answer(begun):
+    """What the answer says must not reach it: other answers, same distance."""
+    model, head = new_model(TOY, begun.tokenizer), meaning_head(TOY, begun.meanings)
+    distances = set()
+    for answer in ("An apple.", "A cherry, or else a strawberry."):
+        row = Row(*encode(begun.tokenizer, Sample.of("Name a red fruit.", answer)), meaning=0)
+        batch = tensors([row], [0], token_id(begun.tokenizer, PAD))
+        distances.add(round(losses_of(model, batch, head, begun.meanings)[1].item(), 5))
+
+    assert len(distances) == 1
+
+
+def test_rows_without_a_meaning_are_left_out_of_the_distance(begun):
+    model, head = new_model(TOY, begun.tokenizer), meaning_head(TOY, begun.meanings)
+    rows = [Row(*encode(begun.tokenizer, ROWS[0]), meaning) for meaning in (0, NOWHERE)]
+    pad = token_id(begun.tokenizer, PAD)
+    both, first, second = (
+        losses_of(model, tensors(rows, chosen, pad), head, begun.meanings)[1] for chosen in ([0, 1], [0], [1])
+    )
+
+    assert torch.allclose(both, first)
+    assert second.item() == 0
