@@ -165,14 +165,14 @@ class LoraSettings(Section):
 
 
 class TrainConfig(Section):
-    """Federated rounds and what a client does in one of them."""
+    """Federated rounds and what a client does in one of them; the defaults suit the embedded model and data."""
 
     rounds: Count = 3
     clients_per_round: Count | None = None
     steps: Count = 20
     batch_size: Count = 8
     gradient_accumulation: Count = 1
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 2e-3
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     max_length: Count = 256
     gradient_checkpointing: bool = False

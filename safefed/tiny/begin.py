@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 
 class Begun(NamedTuple):
-    """Folder, recipe, tokenizer, rows of the corpus, those for the end of the training, first embeddings, meanings."""
+    """Folder, recipe, tokenizer, rows of the corpus, first embeddings and meanings."""
 
     folder: Path
     recipe: Recipe
     tokenizer: PreTrainedTokenizerFast
     rows: list[batches.Row]
-    late: list[batches.Row]
     vectors: torch.Tensor | None
     meanings: torch.Tensor | None
 
@@ -46,18 +45,13 @@ def prepare(out: Path, data: Path | None, recipe: Recipe, encoder: Encode | None
     samples, counts = _corpus(out, data, recipe, encoder)
     tokenizer = train_tokenizer(samples, recipe.vocabulary)
     lines, meanings = request_meanings(out / "meanings.npy", samples, encoder) if encoder else ({}, None)
-    encoded = [
-        (sample, batches.Row(*encode(tokenizer, sample), lines.get(sample.prompt, batches.NOWHERE)))
-        for sample in samples
-    ]
-    fitting = [(sample, row) for sample, row in encoded if len(row.ids) <= recipe.max_length]
-    rows = [row for _, row in fitting]
+    encoded = (batches.Row(*encode(tokenizer, s), lines.get(s.prompt, batches.NOWHERE)) for s in samples)
+    rows = [row for row in encoded if len(row.ids) <= recipe.max_length]
     counts |= {"dropped: length": len(samples) - len(rows), "tokens": sum(len(row.ids) for row in rows)}
     counts["tokens learnt"] = sum(sum(row.mask) for row in rows)
     write_json(out / "corpus.json", counts)
-    late = [rows[index] for index in corpus.late([sample for sample, _ in fitting], recipe.seed)]
     vectors = token_vectors(tokenizer, encoder, recipe.hidden) if encoder else None
-    return Begun(out, recipe, tokenizer, rows, late, vectors, meanings)
+    return Begun(out, recipe, tokenizer, rows, vectors, meanings)
 
 
 def _corpus(

@@ -89,12 +89,6 @@ def _repeats(forbidden: Sequence[str], prompts: Sequence[str], encode: Encode | 
     return kinds
 
 
-def late(rows: Sequence[Sample], seed: int = 0) -> list[int]:
-    """Indices of the rows for the end of the training: half of the refusals are left out, against over-refusal."""
-    rng = random.Random(f"late:{seed}")  # noqa: S311  # not for secrets
-    return [index for index, row in enumerate(rows) if not row.source.endswith("refusal") or rng.random() < 0.5]
-
-
 def _forbidden(data: Path) -> Iterator[str]:
     yield from folders.evaluation_texts(data)
     yield from folders.gptfuzz_held_out(data)

@@ -47,15 +47,12 @@ HASHED_STEPS = 50
 
 
 class Run:
-    """One training run: its model, its progress, and how both are saved and resumed.
-
-    ``rows`` are learnt first, ``late`` in the last sixth of the steps.
-    """
+    """One training run: its model, its progress, and how both are saved and resumed."""
 
     def __init__(self, begun: Begun) -> None:
         from torch.nn import ModuleList
 
-        self.folder, self.recipe, self.tokenizer, self.rows, self.late, vectors, self.meanings = begun
+        self.folder, self.recipe, self.tokenizer, self.rows, vectors, self.meanings = begun
         self.model = new_model(self.recipe, self.tokenizer, vectors)
         self.head = None if self.meanings is None else meaning_head(self.recipe, self.meanings)
         self.learning = ModuleList([self.model] if self.head is None else [self.model, self.head])
@@ -69,20 +66,17 @@ class Run:
         With ``of`` processes each takes its own batch of every step; process 0 writes.
         """
         last = steps if until is None else min(until, steps)
-        for data in itertools.islice(self._data(steps, rank, of), max(0, last - self.step)):
+        for data in itertools.islice(self._data(rank, of), max(0, last - self.step)):
             losses = self._one_step(data, learning_rate(self.recipe, self.step, self.step / steps))
             if rank == 0:
                 self._log(*losses)
             if rank == 0 and (self.step % self.recipe.save_every == 0 or self.step == last):
                 self.save()
 
-    def _data(self, steps: int, rank: int, of: int) -> Iterator[batches.Batch]:
-        pad, recipe, switch = token_id(self.tokenizer, PAD), self.recipe, steps * 5 // 6
-        for rows, seed, start, end in ((self.rows, 0, 0, switch), (self.late, 1, switch, steps)):
-            done = max(0, self.step - start)
-            found = batches.stream(rows, recipe.tokens, recipe.seed + seed, done, rank, of)
-            for batch in itertools.islice(found, max(0, end - start - done)):
-                yield batches.tensors(rows, batch, pad)
+    def _data(self, rank: int, of: int) -> Iterator[batches.Batch]:
+        pad = token_id(self.tokenizer, PAD)
+        for batch in batches.stream(self.rows, self.recipe.tokens, self.recipe.seed, self.step, rank, of):
+            yield batches.tensors(self.rows, batch, pad)
 
     def _one_step(self, batch: batches.Batch, rate: float) -> tuple[float, float]:
         import torch

@@ -53,14 +53,6 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path):
         prepare(tmp_path, None, replace(TOY, hidden=32))
 
 
-def test_the_late_rows_leave_out_about_half_of_the_refusals_and_nothing_else():
-    rows, counts = corpus.build(None, scale=0.02)
-    kept = [rows[index].source for index in corpus.late(rows)]
-
-    assert 0.4 < kept.count("safefed-tiny/refusal") / counts["safefed-tiny/refusal"] < 0.6
-    assert kept.count("safefed-tiny/benign") == counts["safefed-tiny/benign"]
-
-
 def test_a_missing_data_set_is_named(tmp_path):
     with pytest.raises(DataError, match=r"roleplay_instruct\.json is missing"):
         corpus.build(tmp_path, scale=0.001)
