@@ -11,7 +11,7 @@ from safefed.errors import ConfigError
 from safefed.records import Sample
 from safefed.store import read_json, read_jsonl, write_json, write_jsonl
 from safefed.tiny import batches, corpus
-from safefed.tiny.meanings import remembering, request_meanings, token_vectors
+from safefed.tiny.meanings import kept, remembering, request_meanings, requests_of, token_vectors
 from safefed.tiny.network import Recipe
 from safefed.tiny.tokens import encode, train_tokenizer
 
@@ -41,16 +41,22 @@ def prepare(out: Path, data: Path | None, recipe: Recipe, encoder: Encode | None
         DataError: a data set is missing in ``data``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    encoder = encoder and remembering(encoder)
-    samples, counts = _corpus(out, data, recipe, encoder)
+    encode_once = encoder and remembering(encoder)
+    samples, counts = _corpus(out, data, recipe, encode_once)
     tokenizer = train_tokenizer(samples, recipe.vocabulary)
-    lines, meanings = request_meanings(out / "meanings.npy", samples, encoder) if encoder else ({}, None)
+    vectors: torch.Tensor | None = None
+    meanings: torch.Tensor | None = None
+    lines: dict[str, int] = {}
+    if encode_once:
+        requests = requests_of(samples)
+        lines = {request: line for line, request in enumerate(requests)}
+        meanings = kept(out / "meanings.npy", lambda: request_meanings(requests, encode_once))
+        vectors = kept(out / "vectors.npy", lambda: token_vectors(tokenizer, encode_once, recipe.hidden))
     encoded = (batches.Row(*encode(tokenizer, s), lines.get(s.prompt, batches.NOWHERE)) for s in samples)
     rows = [row for row in encoded if len(row.ids) <= recipe.max_length]
     counts |= {"dropped: length": len(samples) - len(rows), "tokens": sum(len(row.ids) for row in rows)}
     counts["tokens learnt"] = sum(sum(row.mask) for row in rows)
     write_json(out / "corpus.json", counts)
-    vectors = token_vectors(tokenizer, encoder, recipe.hidden) if encoder else None
     return Begun(out, recipe, tokenizer, rows, vectors, meanings)
 
 

@@ -7,12 +7,14 @@ prompts .79 from random embeddings, .83 from these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safefed.overlap import words
 from safefed.records import Sample
+from safefed.store import write_atomic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,7 @@ TURNS = 2
 """A request and its answer; a transcript has more."""
 
 
-def token_vectors(tokenizer: PreTrainedTokenizerFast, encode: Encode, dimensions: int) -> torch.Tensor:
+def token_vectors(tokenizer: PreTrainedTokenizerFast, encode: Encode, dimensions: int) -> np.ndarray:
     """Float32 (tokens, dimensions): unit rows, zero for control tokens and pieces that are no text by themselves."""
     import torch
 
@@ -39,12 +41,24 @@ def token_vectors(tokenizer: PreTrainedTokenizerFast, encode: Encode, dimensions
     found = found @ directions[:dimensions].T
     vectors = torch.zeros(len(texts), dimensions)
     vectors[sound, : found.shape[1]] = torch.nn.functional.normalize(found, dim=-1)
-    return vectors
+    return vectors.numpy()
 
 
 def _in_order(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     vocabulary = tokenizer.get_vocab()
     return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
+def kept(file: Path, make: Callable[[], np.ndarray]) -> torch.Tensor:
+    """What ``make`` makes, from ``file`` if it was made before: an encoder's last bits depend on its batches."""
+    import numpy as np
+    import torch
+
+    if not file.exists():
+        made = io.BytesIO()
+        np.save(made, make())
+        write_atomic(file, made.getvalue())
+    return torch.from_numpy(np.load(file))
 
 
 def remembering(encode: Encode) -> Encode:
@@ -62,15 +76,11 @@ def remembering(encode: Encode) -> Encode:
     return encode_new
 
 
-def request_meanings(kept: Path, samples: Sequence[Sample], encode: Encode) -> tuple[dict[str, int], torch.Tensor]:
-    """Lines of the requests that begin and end a conversation, and their vectors: float16 (requests, dimensions).
+def request_meanings(requests: Sequence[str], encode: Encode) -> np.ndarray:
+    """Float16 (requests, dimensions): unit rows."""
+    return encode([" ".join(words(request)) for request in requests]).astype("float16")
 
-    They are kept in the file ``kept``, so that a resumed run does not encode them again.
-    """
-    import numpy as np
-    import torch
 
-    requests = sorted({sample.prompt for sample in samples if len(sample.messages) <= TURNS})
-    if not kept.exists():
-        np.save(kept, encode([" ".join(words(request)) for request in requests]).astype(np.float16))
-    return {request: line for line, request in enumerate(requests)}, torch.from_numpy(np.load(kept))
+def requests_of(samples: Sequence[Sample]) -> list[str]:
+    """The requests that begin and end a conversation, each once, sorted."""
+    return sorted({sample.prompt for sample in samples if len(sample.messages) <= TURNS})

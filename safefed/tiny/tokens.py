@@ -57,9 +57,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, row: Sample) -> tuple[list[int], 
     """Token ids of a conversation, and the mask of the tokens to learn (its final answer, if any, and the end)."""
     head = [{"role": message.role, "content": message.content} for message in row.context]
     ids = tokenizer.apply_chat_template(head, add_generation_prompt=True, tokenize=True, return_dict=False)
-    if not row.response:
-        return ids, [0] * len(ids)
-    answer = tokenizer(row.response + END, add_special_tokens=False)["input_ids"]
+    answer = tokenizer(row.response + END if row.response else "", add_special_tokens=False)["input_ids"]
     return ids + answer, [0] * len(ids) + [1] * len(answer)
 
 

@@ -8,7 +8,7 @@ import torch
 from safefed.records import Sample
 from safefed.tiny.batches import NOWHERE, Row, tensors
 from safefed.tiny.begin import prepare
-from safefed.tiny.meanings import remembering, request_meanings
+from safefed.tiny.meanings import kept, remembering, request_meanings, requests_of
 from safefed.tiny.network import Recipe, losses_of, meaning_head, new_model
 from safefed.tiny.tokens import PAD, encode, token_id
 from safefed.tiny.train import Run
@@ -62,20 +62,31 @@ def test_embeddings_start_at_the_vectors_of_an_encoder_where_it_knows_the_token(
     assert not (start[known] == noise[known]).any()
 
 
-def test_requests_and_bare_texts_have_a_meaning_and_transcripts_have_none(tmp_path):
+def test_requests_and_bare_texts_have_a_meaning_and_transcripts_have_none():
     transcript = Sample((*ROWS[0].messages, *Sample.of("Criticise that.", "It is short.").messages))
-    lines, meanings = request_meanings(tmp_path / "meanings.npy", [*ROWS, transcript], words_in_space)
+    requests = requests_of([*ROWS, transcript, ROWS[0]])
 
-    assert set(lines) == {row.prompt for row in ROWS}
-    assert meanings.shape == (2, 64)
-    assert np.allclose(meanings.float()[lines["Name a red fruit."]], words_in_space(["name a red fruit"])[0], atol=1e-3)
+    assert requests == sorted(row.prompt for row in ROWS)
+    assert np.allclose(
+        request_meanings(requests, words_in_space), words_in_space([r.strip(".") for r in requests]), atol=1e-3
+    )
 
 
-def test_a_resumed_run_takes_the_meanings_from_its_folder(tmp_path):
-    request_meanings(tmp_path / "meanings.npy", ROWS, words_in_space)
+def test_what_was_made_once_is_taken_from_its_file(tmp_path):
+    made = [np.ones((2, 3)), np.zeros((2, 3))]
+    first, second = (kept(tmp_path / "vectors.npy", made.pop) for _ in range(2))
+
+    assert (first == second).all()
+    assert len(made) == 1
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_with_the_same_embeddings(tmp_path):
+    first = prepare(tmp_path, None, TOY, words_in_space)
     asked = Asked()
-    request_meanings(tmp_path / "meanings.npy", ROWS, asked)
+    second = prepare(tmp_path, None, TOY, asked)
 
+    assert (first.vectors == second.vectors).all()
+    assert (first.meanings == second.meanings).all()
     assert asked.texts == []
 
 
