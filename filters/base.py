@@ -17,10 +17,12 @@ class Filter(Protocol):
     Attributes:
         name: How the configuration names it.
         revision: Hash of its weights and settings; equal revisions give equal verdicts.
+        threshold: The unsafe probability from which it flags a row.
     """
 
     name: str
     revision: str
+    threshold: float
 
     def score(self, samples: Sequence[Sample]) -> list[Verdict]:
         """One verdict per sample, in order.

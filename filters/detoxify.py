@@ -91,7 +91,7 @@ class DetoxifyFilter:
         model.to(self._device)
         self._model = model.eval()
         self._limit = min(_MOST_TOKENS, self._tokenizer.model_max_length, model.config.max_position_embeddings - 2)
-        self._threshold = threshold
+        self.threshold = threshold
         self.name = f"detoxify:{argument}" if argument else "detoxify"
         tokens = self._tokenizer.backend_tokenizer.to_str()
         self.revision = content_hash([digest, model.config.to_json_string(), tokens, WINDOW, threshold])
@@ -101,7 +101,7 @@ class DetoxifyFilter:
         settings = {"name": self.name, "revision": self.revision}
         rows = score_exchanges(samples, self.probabilities, ("prompt", "response"))
         return [
-            to_verdict(sample.id, scores, threshold=self._threshold, **settings)
+            to_verdict(sample.id, scores, threshold=self.threshold, **settings)
             for sample, scores in zip(samples, rows, strict=True)
         ]
 

@@ -91,7 +91,7 @@ class LinearFilter:
         self.name = f"linear:{argument}" if argument else "linear"
         self._heads, self._card = load_weights(Path(argument) if argument else Path(__file__).parent)
         self.revision = content_hash([dict(self._card), threshold])
-        self._threshold = threshold
+        self.threshold = threshold
         self._hasher = Hasher()
 
     def score(self, samples: Sequence[Sample]) -> list[Verdict]:
@@ -120,7 +120,7 @@ class LinearFilter:
             scores,
             name=self.name,
             revision=self.revision,
-            threshold=self._threshold,
+            threshold=self.threshold,
             category=category,
         )
 

@@ -13,23 +13,24 @@ FILTERS = {
     "detoxify": "safefed.filters.detoxify:DetoxifyFilter",
 }
 GROUP = "safefed.filters"
-"""The entry-point group of third-party filters: callables ``(argument: str | None, *, threshold: float) -> Filter``."""
+"""The entry-point group of third-party filters: callables ``(argument: str | None, *, threshold: float = ...) -> Filter``."""
 
 
 @functools.lru_cache(maxsize=8)
-def load_filter(name: str, *, threshold: float = 0.5) -> Filter:
+def load_filter(name: str, *, threshold: float | None = None) -> Filter:
     """The filter called ``name``, loaded once per process.
 
     Args:
         name: "linear", "detoxify", or "name:argument": "detoxify:unbiased", "detoxify:/path/to/checkpoint.ckpt",
             "linear:/path/to/folder".
-        threshold: The unsafe probability in [0, 1] from which a row is to be revised.
+        threshold: The unsafe probability in [0, 1] from which a row is flagged; the filter's own by default.
 
     Raises:
         ConfigError: no such filter, or a threshold that is not a probability.
     """
-    if not 0.0 <= threshold <= 1.0:
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise ConfigError(f"the threshold of filter {name!r} is {threshold}; give a probability between 0 and 1")
     kind, _, argument = name.partition(":")
-    made: Filter = component(kind, FILTERS, GROUP, "filter")(argument or None, threshold=threshold)
+    make = component(kind, FILTERS, GROUP, "filter")
+    made: Filter = make(argument or None, **({} if threshold is None else {"threshold": threshold}))
     return made

@@ -139,10 +139,13 @@ class ModelConfig(Section):
 
 
 class ScreenConfig(Section):
-    """The client-side screen. ``threshold`` is the probability from which a row counts as unsafe."""
+    """The client-side screen.
+
+    ``threshold`` is the unsafe probability from which a row is flagged; None: the filter's own.
+    """
 
     filter: str = "linear"
-    threshold: Share = 0.5
+    threshold: Share | None = None
 
 
 class ReviseConfig(Section):

@@ -84,9 +84,8 @@ def preprocess(
         generator = functools.partial(_local_generator, model, revise.batch_size)
         reviser = Reviser(load_constitution(revise.constitution), revise, generator)
     return screen_rows(
-        rows, Path(out), action=action, filter=judge, threshold=screen.threshold, reviser=reviser, about=about,
-        progress=progress, chunk=chunk,
-    )  # fmt: skip
+        rows, Path(out), action=action, filter=judge, reviser=reviser, about=about, progress=progress, chunk=chunk
+    )
 
 
 def _sources(source: str | Path | SourceConfig | Sequence[SourceConfig]) -> list[SourceConfig]:
@@ -108,7 +107,6 @@ def screen_rows(
     *,
     action: Treatment,
     filter: Filter | None = None,
-    threshold: float | None = None,
     reviser: Reviser | None = None,
     about: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = _SILENT,
@@ -121,7 +119,6 @@ def screen_rows(
         out: The folder.
         action: As in ``preprocess``.
         filter: For "drop" and "revise".
-        threshold: Recorded; the filter applies it.
         reviser: For "revise".
         about: More to record; a later call with other values is refused.
         progress: Where to show progress; the total is 0 when the number of rows is not known.
@@ -139,7 +136,7 @@ def screen_rows(
     """
     screen = _screen(action, filter, reviser)
     reviser = reviser if action == "revise" else None
-    settings = {**_settings(action, filter, threshold, reviser, chunk), **about}
+    settings = {**_settings(action, filter, reviser, chunk), **about}
     if (manifest := finished(out, settings)) is not None:
         return manifest
     writer = DatasetWriter(out, settings)
@@ -188,12 +185,10 @@ def _screen(action: Treatment, judge: Filter | None, reviser: Reviser | None) ->
     return by_filter(judge)
 
 
-def _settings(
-    action: Treatment, judge: Filter | None, threshold: float | None, reviser: Reviser | None, chunk: int
-) -> dict[str, Any]:
+def _settings(action: Treatment, judge: Filter | None, reviser: Reviser | None, chunk: int) -> dict[str, Any]:
     settings: dict[str, Any] = {"schema": 1, "safefed": __version__, "action": action, "chunk": chunk}
     if action in ("drop", "revise") and judge is not None:
-        settings |= {"filter": judge.name, "filter_revision": judge.revision, "threshold": threshold}
+        settings |= {"filter": judge.name, "filter_revision": judge.revision, "threshold": judge.threshold}
     if reviser is not None:
         constitution = reviser.constitution
         settings |= {"constitution": constitution.name, "constitution_revision": constitution.revision}

@@ -27,6 +27,7 @@ REVISER_PARTS = load_constitution(), ReviseConfig()
 class Filter:
     name = "scripted"
     revision = "1"
+    threshold = 0.5
 
     def __init__(self, log, pause):
         self.log, self.pause = log, pause
@@ -58,7 +59,7 @@ def rows():
 
 def work(out, log, pause):
     reviser = Reviser(*REVISER_PARTS, Generator)
-    screen_rows(rows(), out, action="revise", filter=Filter(log, pause), threshold=0.5, reviser=reviser, chunk=CHUNK)
+    screen_rows(rows(), out, action="revise", filter=Filter(log, pause), reviser=reviser, chunk=CHUNK)
 
 
 def forked(job):

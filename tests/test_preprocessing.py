@@ -27,8 +27,9 @@ class WordFilter:
 
     name = "words"
 
-    def __init__(self, revision: str = "1"):
+    def __init__(self, revision: str = "1", threshold: float = 0.5):
         self.revision = revision
+        self.threshold = threshold
         self.seen: list[Sample] = []
 
     def score(self, samples: Sequence[Sample]) -> list[Verdict]:
@@ -77,7 +78,7 @@ def some_rows(n: int = 20) -> list[Sample | BadRow]:
 def screened(
     out: Path, rows: Sequence[Sample | BadRow] | Iterator[Sample | BadRow] | None = None, **options: Any
 ) -> Any:
-    settings = {"action": "revise", "filter": WordFilter(), "threshold": 0.5, "reviser": reviser(), "chunk": 4}
+    settings = {"action": "revise", "filter": WordFilter(), "reviser": reviser(), "chunk": 4}
     return screen_rows(some_rows() if rows is None else rows, out, **{**settings, **options})
 
 
@@ -227,7 +228,7 @@ def test_an_unfinished_folder_is_never_read_as_a_data_set(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"threshold": 0.6}, r"threshold: 0\.5 there, 0\.6 now"),
+        ({"filter": WordFilter(threshold=0.6)}, r"threshold: 0\.5 there, 0\.6 now"),
         ({"filter": WordFilter("2")}, "filter_revision"),
         ({"action": "drop"}, "action"),
         ({"reviser": reviser(attempts=2)}, "revise"),
@@ -250,7 +251,7 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(
 def test_settings_may_still_change_while_no_chunk_is_finished(tmp_path: Path):
     interrupted(tmp_path / "out", 3)
 
-    assert screened(tmp_path / "out", threshold=0.6)["threshold"] == 0.6
+    assert screened(tmp_path / "out", filter=WordFilter(threshold=0.6))["threshold"] == 0.6
 
 
 def test_a_finished_folder_returns_its_manifest_without_work(tmp_path: Path):

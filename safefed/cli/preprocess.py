@@ -67,8 +67,9 @@ def preprocess(
         str, typer.Option("--filter", metavar="NAME", rich_help_panel=SCREEN, help="linear, detoxify, detoxify:PATH.")
     ] = "linear",
     threshold: Annotated[
-        float, typer.Option(rich_help_panel=SCREEN, help="Probability from which a row is unsafe.")
-    ] = 0.5,
+        float | None,
+        typer.Option(rich_help_panel=SCREEN, help="Probability from which a row is unsafe; else the filter's own."),
+    ] = None,
     constitution: Annotated[
         str, typer.Option(metavar="NAME|FILE", rich_help_panel=SCREEN, help="Principles to revise by.")
     ] = "default",

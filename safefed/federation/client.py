@@ -61,8 +61,16 @@ def effective_screen(node: NodeConfig, ask: Ask) -> tuple[Screening, ScreenConfi
     """The stricter of what the node demands and what the server asks for."""
     stricter = STRICTNESS[ask.screening] >= STRICTNESS[node.screening]
     screening = ask.screening if stricter else node.screening
-    threshold = min(node.screen.threshold, ask.threshold) if stricter else node.screen.threshold
+    threshold = _stricter_threshold(node.screen, ask.threshold) if stricter else node.screen.threshold
     return screening, node.screen.model_copy(update={"threshold": threshold})
+
+
+def _stricter_threshold(own: ScreenConfig, asked: float | None) -> float | None:
+    from safefed.filters import load_filter
+
+    if asked is None:
+        return own.threshold
+    return min(asked, load_filter(own.filter).threshold if own.threshold is None else own.threshold)
 
 
 def check_identity(node: NodeConfig, ask: Ask) -> None:

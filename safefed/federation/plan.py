@@ -68,7 +68,7 @@ class Ask(Section):
     version: Name = __version__
     fingerprint: dict[str, Digest]
     screening: Screening
-    threshold: Share
+    threshold: Share | None
 
 
 class Job(Ask):
