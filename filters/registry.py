@@ -13,7 +13,7 @@ FILTERS = {
     "detoxify": "safefed.filters.detoxify:DetoxifyFilter",
 }
 GROUP = "safefed.filters"
-"""The entry-point group of third-party filters: callables ``(argument: str | None, *, threshold: float = ...) -> Filter``."""
+"""The entry-point group of third-party filters: ``(argument: str | None, *, threshold: float = ...) -> Filter``."""
 
 
 @functools.lru_cache(maxsize=8)

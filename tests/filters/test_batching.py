@@ -1,0 +1,19 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safefed.filters.batching import batches
+
+
+@given(st.lists(st.integers(0, 600)), st.integers(1, 4096))
+def test_every_row_is_in_one_batch_and_only_single_rows_exceed_the_budget(lengths, budget):
+    found = list(batches(lengths, budget))
+
+    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget for batch in found)
+
+
+@given(st.lists(st.integers(1, 600), min_size=1), st.integers(1, 4096))
+def test_batches_hold_rows_of_neighbouring_lengths_longest_first(lengths, budget):
+    order = [i for batch in batches(lengths, budget) for i in batch]
+
+    assert [lengths[i] for i in order] == sorted(lengths, reverse=True)
