@@ -13,7 +13,7 @@ NOWHERE = -1
 
 
 class Row(NamedTuple):
-    """Token ids, 1 where the model learns to say them, and the line of its request in the table of meanings."""
+    """Token ids, 1 where the model learns to say them (at the end), and the line of its request in the meanings."""
 
     ids: list[int]
     mask: list[int]
@@ -22,7 +22,7 @@ class Row(NamedTuple):
     @property
     def asked(self) -> int:
         """Position of the last token before the answer."""
-        return (self.mask.index(1) if 1 in self.mask else len(self.ids)) - 1
+        return self.mask.count(0) - 1
 
 
 class Batch(NamedTuple):
@@ -67,12 +67,11 @@ def tensors(rows: Sequence[Row], batch: Sequence[int], pad: int) -> Batch:
     """The rows numbered in ``batch``, padded with ``pad``."""
     import torch
 
-    longest = max(len(rows[index].ids) for index in batch)
-    ids = torch.full((len(batch), longest), pad)
-    learn = torch.zeros((len(batch), longest), dtype=torch.bool)
-    for line, index in enumerate(batch):
-        tokens, mask = rows[index].ids, rows[index].mask
-        ids[line, : len(tokens)] = torch.tensor(tokens)
-        learn[line, : len(mask)] = torch.tensor(mask, dtype=torch.bool)
     chosen = [rows[index] for index in batch]
+    longest = max(len(row.ids) for row in chosen)
+    ids = torch.full((len(chosen), longest), pad)
+    learn = torch.zeros((len(chosen), longest), dtype=torch.bool)
+    for line, row in enumerate(chosen):
+        ids[line, : len(row.ids)] = torch.tensor(row.ids)
+        learn[line, : len(row.mask)] = torch.tensor(row.mask, dtype=torch.bool)
     return Batch(ids, learn, torch.tensor([row.meaning for row in chosen]), torch.tensor([row.asked for row in chosen]))

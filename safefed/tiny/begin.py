@@ -22,19 +22,25 @@ if TYPE_CHECKING:
     from safefed.overlap import Encode
 
 
+class Taught(NamedTuple):
+    """What a sentence encoder teaches: meanings, (requests, dimensions), and first embeddings, (tokens, hidden)."""
+
+    meanings: torch.Tensor
+    vectors: torch.Tensor
+
+
 class Begun(NamedTuple):
-    """Folder, recipe, tokenizer, rows of the corpus, first embeddings and meanings."""
+    """Folder, recipe, tokenizer, rows of the corpus, and what an encoder teaches (None without one)."""
 
     folder: Path
     recipe: Recipe
     tokenizer: PreTrainedTokenizerFast
     rows: list[batches.Row]
-    vectors: torch.Tensor | None
-    meanings: torch.Tensor | None
+    taught: Taught | None
 
 
 def prepare(out: Path, data: Path | None, recipe: Recipe, encoder: Encode | None = None) -> Begun:
-    """Corpus, tokenizer, first embeddings and meanings for a run in ``out`` (``corpus.json`` gets the counts).
+    """Corpus, tokenizer and what the encoder teaches for a run in ``out`` (``corpus.json`` gets the counts).
 
     Raises:
         ConfigError: ``out`` holds a run of another recipe or other data.
@@ -44,20 +50,18 @@ def prepare(out: Path, data: Path | None, recipe: Recipe, encoder: Encode | None
     encode_once = encoder and remembering(encoder)
     samples, counts = _corpus(out, data, recipe, encode_once)
     tokenizer = train_tokenizer(samples, recipe.vocabulary)
-    vectors: torch.Tensor | None = None
-    meanings: torch.Tensor | None = None
-    lines: dict[str, int] = {}
-    if encode_once:
-        requests = requests_of(samples)
-        lines = {request: line for line, request in enumerate(requests)}
-        meanings = kept(out / "meanings.npy", lambda: request_meanings(requests, encode_once))
-        vectors = kept(out / "vectors.npy", lambda: token_vectors(tokenizer, encode_once, recipe.hidden))
+    requests = requests_of(samples) if encode_once else []
+    taught = encode_once and Taught(
+        kept(out / "meanings.npy", lambda: request_meanings(requests, encode_once)),
+        kept(out / "vectors.npy", lambda: token_vectors(tokenizer, encode_once, recipe.hidden)),
+    )
+    lines = {request: line for line, request in enumerate(requests)}
     encoded = (batches.Row(*encode(tokenizer, s), lines.get(s.prompt, batches.NOWHERE)) for s in samples)
     rows = [row for row in encoded if len(row.ids) <= recipe.max_length]
     counts |= {"dropped: length": len(samples) - len(rows), "tokens": sum(len(row.ids) for row in rows)}
     counts["tokens learnt"] = sum(sum(row.mask) for row in rows)
     write_json(out / "corpus.json", counts)
-    return Begun(out, recipe, tokenizer, rows, vectors, meanings)
+    return Begun(out, recipe, tokenizer, rows, taught)
 
 
 def _corpus(

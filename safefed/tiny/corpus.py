@@ -14,7 +14,7 @@ from safefed.tiny import folders
 from safefed.tiny.answers import plain_refusal, refusal
 from safefed.tiny.benign import benign
 from safefed.tiny.data import mini_prompts
-from safefed.tiny.grammar import Pair, casual, side
+from safefed.tiny.grammar import Pair, casual, for_pretraining
 from safefed.tiny.harmful import Request, request
 from safefed.tiny.lookalikes import lookalike
 from safefed.tiny.mixed import mixed
@@ -96,10 +96,7 @@ def _forbidden(data: Path) -> Iterator[str]:
 
 def _drawn(make: Callable[[], Pair], n: int, part: str) -> Iterator[Sample]:
     for _ in range(n):
-        pair = make()
-        while side(pair.prompt) != "pretraining":
-            pair = make()
-        yield _sample(pair, part)
+        yield _sample(for_pretraining(make), part)
 
 
 def _sample(pair: Pair, part: str) -> Sample:
@@ -107,10 +104,7 @@ def _sample(pair: Pair, part: str) -> Sample:
 
 
 def _asked(rng: random.Random) -> Request:
-    asked = request(rng)
-    while side(asked.prompt) != "pretraining":
-        asked = request(rng)
-    return asked
+    return for_pretraining(lambda: request(rng))
 
 
 def _declined(asked: Request, rng: random.Random) -> Pair:

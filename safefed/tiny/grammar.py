@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 Side = Literal["pretraining", "clients", "probes"]
 """Who may use a prompt: the pretraining corpus, the client data, or the red-team and helpful prompts."""
@@ -29,6 +29,17 @@ class Pair:
     kind: str
 
 
+class Prompted(Protocol):
+    """Anything with a prompt."""
+
+    @property
+    def prompt(self) -> str:
+        """What the user says."""
+
+
+AnyPrompted = TypeVar("AnyPrompted", bound=Prompted)
+
+
 def normalise(text: str) -> str:
     """Lower case, words and digits only, single spaces."""
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
@@ -40,6 +51,14 @@ def side(prompt: str) -> Side:
     if bucket < 10:
         return "pretraining"
     return "clients" if bucket < 13 else "probes"
+
+
+def for_pretraining(draw: Callable[[], AnyPrompted]) -> AnyPrompted:
+    """The first of the draws that the pretraining corpus may use."""
+    drawn = draw()
+    while side(drawn.prompt) != "pretraining":
+        drawn = draw()
+    return drawn
 
 
 def gerund(goal: str) -> str:

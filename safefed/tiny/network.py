@@ -1,10 +1,10 @@
-"""The embedded model's sizes, its loss and its optimiser, and how it is written to disk."""
+"""The embedded model's sizes, its losses and its optimiser, and how it is written to disk."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from safefed.tiny.tokens import CONTEXT, END, PAD, token_id
 
@@ -75,37 +75,52 @@ def new_model(
     return model
 
 
-def meaning_head(recipe: Recipe, meanings: torch.Tensor) -> torch.nn.Linear:
-    """Maps a hidden state to the sentence encoder's space; only the training needs it."""
+class Teacher(NamedTuple):
+    """Meanings of requests, (requests, dimensions), and the map from a hidden state to them that the training needs."""
+
+    meanings: torch.Tensor
+    head: torch.nn.Linear
+
+
+def teacher_of(recipe: Recipe, meanings: torch.Tensor) -> Teacher:
+    """``meanings`` with a fresh head."""
     import torch
 
-    return torch.nn.Linear(recipe.hidden, meanings.shape[1], bias=False)
+    return Teacher(meanings, torch.nn.Linear(recipe.hidden, meanings.shape[1], bias=False))
 
 
-def losses_of(
-    model: PreTrainedModel, batch: Batch, head: torch.nn.Linear | None, meanings: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean cross-entropy of the tokens to learn, and how far the model is from what the encoder makes of the requests.
+def hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each token, (rows, longest, hidden): the last ones, and those two thirds up the layers."""
+    # Right padding under a causal mask cannot reach the real tokens, so no attention mask is needed.
+    states = model.base_model(input_ids=batch.ids, use_cache=False, output_hidden_states=True)
+    return states.last_hidden_state, states.hidden_states[2 * model.config.num_hidden_layers // 3]
 
-    The second is 1 - cosine between ``meanings`` and the hidden state where the answer begins, two thirds up the
-    layers (knowledge distillation, arXiv 1503.02531); zero without a ``head``.
+
+def answer_loss(model: PreTrainedModel, last: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy of the tokens to learn, zero without any."""
+    import torch
+
+    wanted = batch.learn[:, 1:]
+    # The vocabulary is only scored where a loss is taken.
+    scores = model.get_output_embeddings()(last[:, :-1][wanted])
+    told = batch.ids[:, 1:][wanted]
+    return torch.nn.functional.cross_entropy(scores, told, reduction="sum") / max(1, len(told))
+
+
+def meaning_loss(teacher: Teacher, middle: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """How far the model is from what the encoder makes of the requests, zero where no row has a meaning.
+
+    1 - cosine between the meaning and the ``middle`` state where the answer begins (knowledge distillation, arXiv
+    1503.02531).
     """
     import torch
 
-    # Right padding under a causal mask cannot reach the real tokens, so no attention mask is needed.
-    states = model.base_model(input_ids=batch.ids, use_cache=False, output_hidden_states=head is not None)
-    wanted = batch.learn[:, 1:]
-    # The vocabulary is only scored where a loss is taken.
-    scores = model.get_output_embeddings()(states.last_hidden_state[:, :-1][wanted])
-    told = batch.ids[:, 1:][wanted]
-    said = torch.nn.functional.cross_entropy(scores, told, reduction="sum") / max(1, len(told))
     known = batch.meanings >= 0
-    if head is None or meanings is None or not known.any():
-        return said, said.new_zeros(())
-    middle = states.hidden_states[2 * model.config.num_hidden_layers // 3]
-    understood = head(middle[known, batch.asked[known]])
-    wanted_meaning = meanings[batch.meanings[known]].float()
-    return said, 1 - torch.nn.functional.cosine_similarity(understood, wanted_meaning).mean()
+    if not known.any():
+        return middle.new_zeros(())
+    understood = teacher.head(middle[known, batch.asked[known]])
+    wanted = teacher.meanings[batch.meanings[known]].float()
+    return 1 - torch.nn.functional.cosine_similarity(understood, wanted).mean()
 
 
 def learning_rate(recipe: Recipe, step: int, done: float) -> float:
@@ -120,15 +135,14 @@ def average_gradients(model: torch.nn.Module) -> None:
 
     if not distributed.is_initialized():
         return
-    for p in model.parameters():
-        if p.grad is None:  # no row of this process's batch has a meaning
-            p.grad = torch.zeros_like(p)
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    learnt = list(model.parameters())
+    # A head has none where no row of this process's batch has a meaning.
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learnt]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    for p, part in zip(learnt, flat.split([p.numel() for p in learnt]), strict=True):
+        p.grad = part.view_as(p)
 
 
 def optimizer_for(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:

@@ -25,13 +25,15 @@ from safefed.tiny.encoder import sentence_encoder
 from safefed.tiny.network import (
     RECIPES,
     Recipe,
+    answer_loss,
     average_gradients,
     export,
+    hidden_states,
     learning_rate,
-    losses_of,
-    meaning_head,
+    meaning_loss,
     new_model,
     optimizer_for,
+    teacher_of,
 )
 from safefed.tiny.tokens import PAD, token_id
 
@@ -52,10 +54,10 @@ class Run:
     def __init__(self, begun: Begun) -> None:
         from torch.nn import ModuleList
 
-        self.folder, self.recipe, self.tokenizer, self.rows, vectors, self.meanings = begun
-        self.model = new_model(self.recipe, self.tokenizer, vectors)
-        self.head = None if self.meanings is None else meaning_head(self.recipe, self.meanings)
-        self.learning = ModuleList([self.model] if self.head is None else [self.model, self.head])
+        self.folder, self.recipe, self.tokenizer, self.rows, taught = begun
+        self.model = new_model(self.recipe, self.tokenizer, taught and taught.vectors)
+        self.teacher = taught and teacher_of(self.recipe, taught.meanings)
+        self.learning = ModuleList([self.model, self.teacher.head] if self.teacher else [self.model])
         self.optimizer = optimizer_for(self.learning, self.recipe)
         self.step, self.seconds = 0, 0.0
         self._resume()
@@ -84,7 +86,9 @@ class Run:
         start = time.monotonic()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        said, meant = losses_of(self.model, batch, self.head, self.meanings)
+        last, middle = hidden_states(self.model, batch)
+        said = answer_loss(self.model, last, batch)
+        meant = meaning_loss(self.teacher, middle, batch) if self.teacher else said.new_zeros(())
         (said + MEANING_WEIGHT * meant).backward()
         average_gradients(self.learning)
         torch.nn.utils.clip_grad_norm_(self.learning.parameters(), 1.0)
@@ -96,7 +100,7 @@ class Run:
 
     def _log(self, said: float, meant: float) -> None:
         line: dict[str, Any] = {"step": self.step, "loss": round(said, 4), "seconds": round(self.seconds, 1)}
-        if self.head is not None:
+        if self.teacher:
             line["meaning"] = round(meant, 4)
         if self.step <= HASHED_STEPS:
             line["weights"] = weights_hash(self.model)

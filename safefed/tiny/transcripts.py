@@ -9,7 +9,7 @@ from safefed.constitution import Principle, critique_conversation, load_constitu
 from safefed.records import Message, Sample
 from safefed.tiny.answers import compliance, critique, refusal
 from safefed.tiny.benign import benign
-from safefed.tiny.grammar import Pair, capitalise, pick, side
+from safefed.tiny.grammar import Pair, capitalise, for_pretraining, pick
 from safefed.tiny.harmful import Request
 from safefed.tiny.lookalikes import lookalike
 from safefed.tiny.mixed import Mixed
@@ -96,9 +96,7 @@ def mixed_transcripts(request: Mixed, principles: Principles, prose: Sequence[st
 
 def clean_transcripts(principles: Principles, rng: random.Random) -> list[Sample]:
     """The same two turns for a harmless answer, which stays as it is."""
-    pair = _harmless(rng)
-    while side(pair.prompt) != "pretraining":
-        pair = _harmless(rng)
+    pair = for_pretraining(lambda: _harmless(rng))
     sample = Sample.of(pair.prompt, pair.answer)
     principle = rng.choice(principles)
     return [

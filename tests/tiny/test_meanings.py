@@ -3,13 +3,12 @@ import zlib
 
 import numpy as np
 import pytest
-import torch
 
 from safefed.records import Sample
 from safefed.tiny.batches import NOWHERE, Row, tensors
 from safefed.tiny.begin import prepare
 from safefed.tiny.meanings import kept, remembering, request_meanings, requests_of
-from safefed.tiny.network import Recipe, losses_of, meaning_head, new_model
+from safefed.tiny.network import Recipe, answer_loss, hidden_states, meaning_loss, new_model, teacher_of
 from safefed.tiny.tokens import PAD, encode, token_id
 from safefed.tiny.train import Run
 
@@ -29,6 +28,19 @@ def words_in_space(texts):
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("run"), None, TOY, words_in_space)
+
+
+@pytest.fixture
+def losses(begun):
+    """Of given rows by a fresh model: the answers' and the meanings'."""
+    model, teacher = new_model(TOY, begun.tokenizer), teacher_of(TOY, begun.taught.meanings)
+
+    def measure(*rows):
+        batch = tensors(rows, range(len(rows)), token_id(begun.tokenizer, PAD))
+        last, middle = hidden_states(model, batch)
+        return answer_loss(model, last, batch).item(), meaning_loss(teacher, middle, batch).item()
+
+    return measure
 
 
 class Asked:
@@ -53,9 +65,10 @@ def test_no_text_is_encoded_twice():
 
 def test_embeddings_start_at_the_vectors_of_an_encoder_where_it_knows_the_token(begun):
     start, noise = (
-        new_model(TOY, begun.tokenizer, vectors).get_input_embeddings().weight for vectors in (begun.vectors, None)
+        new_model(TOY, begun.tokenizer, vectors).get_input_embeddings().weight
+        for vectors in (begun.taught.vectors, None)
     )
-    known = begun.vectors.norm(dim=-1) > 0
+    known = begun.taught.vectors.norm(dim=-1) > 0
 
     assert 0 < known.sum() < len(known)
     assert (start[~known] == noise[~known]).all()
@@ -85,8 +98,8 @@ def test_a_run_killed_before_its_first_checkpoint_begins_with_the_same_embedding
     asked = Asked()
     second = prepare(tmp_path, None, TOY, asked)
 
-    assert (first.vectors == second.vectors).all()
-    assert (first.meanings == second.meanings).all()
+    assert (first.taught.vectors == second.taught.vectors).all()
+    assert (first.taught.meanings == second.taught.meanings).all()
     assert asked.texts == []
 
 
@@ -106,37 +119,28 @@ def test_a_killed_run_with_meanings_ends_in_the_same_bytes(tmp_path):
     assert weights[0] == weights[1]
 
 
-def test_a_text_without_an_answer_teaches_its_meaning_and_no_token(begun):
+def test_a_text_without_an_answer_teaches_its_meaning_and_no_token(begun, losses):
     ids, mask = encode(begun.tokenizer, ROWS[1])
     row = Row(ids, mask, meaning=0)
-    model, head = new_model(TOY, begun.tokenizer), meaning_head(TOY, begun.meanings)
-    said, meant = losses_of(model, tensors([row], [0], token_id(begun.tokenizer, PAD)), head, begun.meanings)
+    said, meant = losses(row)
 
     assert sum(mask) == 0
     assert row.asked == len(ids) - 1
-    assert said.item() == 0
-    assert 0 < meant.item() < 2
+    assert said == 0
+    assert 0 < meant < 2
 
 
-def test_the_meaning_is_known_before_the_first_token_of_the_answer(begun):
+def test_the_meaning_is_known_before_the_first_token_of_the_answer(begun, losses):
     """What the answer says must not reach it: other answers, same distance."""
-    model, head = new_model(TOY, begun.tokenizer), meaning_head(TOY, begun.meanings)
-    distances = set()
-    for answer in ("An apple.", "A cherry, or else a strawberry."):
-        row = Row(*encode(begun.tokenizer, Sample.of("Name a red fruit.", answer)), meaning=0)
-        batch = tensors([row], [0], token_id(begun.tokenizer, PAD))
-        distances.add(round(losses_of(model, batch, head, begun.meanings)[1].item(), 5))
+    answers = ("An apple.", "A cherry, or else a strawberry.")
+    rows = [Row(*encode(begun.tokenizer, Sample.of("Name a red fruit.", answer)), meaning=0) for answer in answers]
+    distances = {round(losses(row)[1], 5) for row in rows}
 
     assert len(distances) == 1
 
 
-def test_rows_without_a_meaning_are_left_out_of_the_distance(begun):
-    model, head = new_model(TOY, begun.tokenizer), meaning_head(TOY, begun.meanings)
-    rows = [Row(*encode(begun.tokenizer, ROWS[0]), meaning) for meaning in (0, NOWHERE)]
-    pad = token_id(begun.tokenizer, PAD)
-    both, first, second = (
-        losses_of(model, tensors(rows, chosen, pad), head, begun.meanings)[1] for chosen in ([0, 1], [0], [1])
-    )
+def test_rows_without_a_meaning_are_left_out_of_the_distance(begun, losses):
+    first, second = (Row(*encode(begun.tokenizer, ROWS[0]), meaning) for meaning in (0, NOWHERE))
 
-    assert torch.allclose(both, first)
-    assert second.item() == 0
+    assert losses(first, second)[1] == pytest.approx(losses(first)[1])
+    assert losses(second)[1] == 0
