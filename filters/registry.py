@@ -11,6 +11,7 @@ from safefed.filters.base import Filter
 FILTERS = {
     "linear": "safefed.filters.linear:LinearFilter",
     "detoxify": "safefed.filters.detoxify:DetoxifyFilter",
+    "guard": "safefed.filters.guard:GuardFilter",
 }
 GROUP = "safefed.filters"
 """The entry-point group of third-party filters: ``(argument: str | None, *, threshold: float = ...) -> Filter``."""
@@ -22,7 +23,7 @@ def load_filter(name: str, *, threshold: float | None = None) -> Filter:
 
     Args:
         name: "linear", "detoxify", or "name:argument": "detoxify:unbiased", "detoxify:/path/to/checkpoint.ckpt",
-            "linear:/path/to/folder".
+            "linear:/path/to/folder", "guard:/path/to/Llama-Guard-3-8B".
         threshold: The unsafe probability in [0, 1] from which a row is flagged; the filter's own by default.
 
     Raises:

@@ -105,17 +105,21 @@ def exchanges(sample: Sample) -> list[Exchange]:
     The last one catches what is split over turns; any reply that declines excuses it, since each ask is also judged
     with its own answer. System turns count as part of what is asked.
     """
-    single: list[Exchange] = []
+    single = [_exchange(ask, answer, [answer]) for ask, answer in asks(sample)]
+    return [*single, _together(sample)] if len(sample.messages) > 2 else single
+
+
+def asks(sample: Sample) -> list[tuple[str, str]]:
+    """Every ask with its answer, in order; "" where there is no answer, or nothing was asked before it."""
+    found: list[tuple[str, str]] = []
     asked: list[str] = []
     for message in sample.messages:
         if message.role == "assistant":
-            single.append(_exchange("\n".join(asked), message.content, [message.content]))
+            found.append(("\n".join(asked), message.content))
             asked = []
         else:
             asked.append(message.content)
-    if asked:
-        single.append(_exchange("\n".join(asked), "", []))
-    return [*single, _together(sample)] if len(sample.messages) > 2 else single
+    return [*found, ("\n".join(asked), "")] if asked else found
 
 
 def _together(sample: Sample) -> Exchange:

@@ -81,7 +81,10 @@ class LocalGenerator:
             DataError: the chat template refuses a conversation, or one has too many turns for the context.
         """
         room = self._room(max_new_tokens)
-        prompts = [self._fit(conversation, room) for conversation in conversations]
+        return self.extend([self._fit(conversation, room) for conversation in conversations], max_new_tokens)
+
+    def extend(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Generation]:
+        """The greedy continuation of each prompt, given as tokens that leave room for it, in order."""
         answers: dict[int, Generation] = {}
         with self._ready():
             for rows in _batches([len(prompt) for prompt in prompts], self._batch_size):
@@ -140,20 +143,11 @@ class LocalGenerator:
         return ids
 
     def _answer(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Generation]:
-        ids, mask = self._padded(prompts)
+        ids, mask = padded(prompts, self._pad, self._model.device)
         config = self._greedy(max_new_tokens)
         generate: Any = self._model.generate  # transformers types it as a Tensor
         out: torch.Tensor = generate(input_ids=ids, attention_mask=mask, generation_config=config)
         return [self._read(row) for row in out[:, ids.shape[1] :].tolist()]
-
-    def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        import torch
-
-        width = max(map(len, prompts))
-        gaps = [width - len(prompt) for prompt in prompts]
-        ids = [[self._pad] * gap + list(prompt) for gap, prompt in zip(gaps, prompts, strict=True)]
-        mask = [[0] * gap + [1] * (width - gap) for gap in gaps]
-        return torch.tensor(ids, device=self._model.device), torch.tensor(mask, device=self._model.device)
 
     @property
     def _pad(self) -> int:
@@ -182,6 +176,17 @@ class LocalGenerator:
         end = next((i for i, token in enumerate(tokens) if token in self._eos), None)
         text = self._tokenizer.decode(tokens[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Generation(str(text).strip(), "length" if end is None else "stop")
+
+
+def padded(prompts: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts as one tensor, padded on the left, and its mask; both (rows, longest prompt)."""
+    import torch
+
+    width = max(map(len, prompts))
+    gaps = [width - len(prompt) for prompt in prompts]
+    ids = [[pad] * gap + list(prompt) for gap, prompt in zip(gaps, prompts, strict=True)]
+    mask = [[0] * gap + [1] * (width - gap) for gap in gaps]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
 def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

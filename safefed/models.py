@@ -105,8 +105,8 @@ def weights_hash(model: PreTrainedModel) -> str:
     return content_hash(parts)
 
 
-def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer, with a padding token and a chat template.
+def load_tokenizer(config: ModelConfig, *, chat: bool = True) -> PreTrainedTokenizerBase:
+    """The tokenizer, with a padding token and, for ``chat``, a chat template.
 
     Raises:
         DataError: it cannot be loaded, or has no chat template.
@@ -117,7 +117,7 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(source_of(config), revision=config.revision)
     except (OSError, ValueError) as error:
         raise DataError(_cannot_load(config, error)) from None
-    if tokenizer.chat_template is None:
+    if chat and tokenizer.chat_template is None:
         raise DataError(
             f"model {config.name} has no chat template; use a chat (instruct) model or add one to its folder"
         )
@@ -133,6 +133,16 @@ def _cannot_load(config: ModelConfig, error: Exception) -> str:
         f"model {config.name!r} cannot be loaded ({first}); check model.name, "
         "or download it once where there is a network and give its folder"
     )
+
+
+def model_type(config: ModelConfig) -> str:
+    """What the model's configuration calls its architecture. Raises DataError when it cannot be found or read."""
+    from transformers import AutoConfig
+
+    try:
+        return str(AutoConfig.from_pretrained(source_of(config), revision=config.revision).model_type)
+    except (OSError, ValueError) as error:
+        raise DataError(_cannot_load(config, error)) from None
 
 
 def empty_model(config: ModelConfig) -> PreTrainedModel:
@@ -157,7 +167,16 @@ def empty_model(config: ModelConfig) -> PreTrainedModel:
 
 @functools.lru_cache(maxsize=1)
 def load_model(config: ModelConfig) -> LoadedModel:
-    """Load a base model once per process; remote code is never run and only safetensors are read.
+    """``read_model`` of a base model, once per process."""
+    return read_model(config)
+
+
+def read_model(config: ModelConfig, *, chat: bool = True) -> LoadedModel:
+    """Load a model; remote code is never run and only safetensors are read.
+
+    Args:
+        config: Which, and how.
+        chat: Whether it must have a chat template.
 
     Raises:
         ConfigError: the device is not there.
@@ -165,7 +184,7 @@ def load_model(config: ModelConfig) -> LoadedModel:
     """
     from transformers import AutoModelForCausalLM
 
-    tokenizer = load_tokenizer(config)
+    tokenizer = load_tokenizer(config, chat=chat)
     device = _device(config)
     try:
         model = AutoModelForCausalLM.from_pretrained(
