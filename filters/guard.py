@@ -94,7 +94,7 @@ class GuardFilter:
         kind = model_type(config)
         loaded = read_model(config, chat=False)
         self._profile = _profile(loaded, kind, named)
-        context = loaded.model.config.get_text_config().max_position_embeddings
+        context = _context(loaded)
         self._writer = PromptWriter(loaded.tokenizer, self._profile, min(context, loaded.tokenizer.model_max_length))
         self._reader = AnswerReader(loaded)
         self._generator = LocalGenerator(loaded)
@@ -162,6 +162,19 @@ class GuardFilter:
         # The word may have more tokens than the first.
         return [hazard(_after(answer.text, mark.question.words[0]), self._profile)
                 for answer, mark in zip(answers, deciding, strict=True)]  # fmt: skip
+
+
+def _context(loaded: LoadedModel) -> int:
+    """Tokens the model can read; chunks of attention that its configuration leaves open become that long.
+
+    Llama Guard 4 leaves them open (``attention_chunk_size: null``), which transformers does not run
+    (github.com/meta-llama/PurpleLlama/issues/119). Prompts are shorter than any published chunk.
+    """
+    config = loaded.model.config.get_text_config()
+    context = int(config.max_position_embeddings)
+    if getattr(config, "attention_chunk_size", 0) is None:
+        config.attention_chunk_size = context
+    return context
 
 
 def _profile(loaded: LoadedModel, kind: str, named: str | None) -> Profile:

@@ -71,7 +71,7 @@ class Profile:
 @functools.cache
 def profiles() -> Mapping[str, Profile]:
     """Every family there is, by name."""
-    found = [_profile(read_json(path)) for path in sorted(GUARDS.glob("*.json"))]
+    found = [_profile(read_json(path)) for path in sorted(GUARDS.glob("*.json"), key=lambda path: path.stem)]
     return {profile.family: profile for profile in found}
 
 
@@ -121,7 +121,7 @@ def choose(model_type: str, codes: Sequence[str], family: str | None, where: str
         return profiles()[family]
     if family is None and len(fitting) == 1:
         return fitting[0]
-    known = ", ".join(profiles())
+    known = ", ".join([profile.family for profile in fitting] or profiles())
     listing = f", and its template lists the categories {codes[0]} to {codes[-1]}" if codes else ""
     what = "cannot be told" if family is None else f"is not {family!r}"
     raise ConfigError(

@@ -64,7 +64,10 @@ def preprocess(
         ),
     ] = "revise",
     screen: Annotated[
-        str, typer.Option("--filter", metavar="NAME", rich_help_panel=SCREEN, help="linear, detoxify, detoxify:PATH.")
+        str,
+        typer.Option(
+            "--filter", metavar="NAME", rich_help_panel=SCREEN, help="linear, detoxify, detoxify:PATH, guard:PATH."
+        ),
     ] = "linear",
     threshold: Annotated[
         float | None,

@@ -1,5 +1,6 @@
 """Small guard models: real architectures, random weights or weights that make them say what a test wants."""
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -69,7 +70,7 @@ def script(model, tokenizer, family, chain):
     head = state["lm_head.weight"]
     head[bad, :spare] = -100.0
     head[bad, spare], head[bad, before], head[good, before] = 10.0, 0.5, 1.0
-    for token, following in zip(chain, chain[1:], strict=False):
+    for token, following in itertools.pairwise(chain):
         head[following, token] = 1.0
     head *= 30.0 / scale
     model.load_state_dict(state)
