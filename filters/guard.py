@@ -11,14 +11,11 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
-from safefed.config import ModelConfig, parse
-from safefed.errors import ConfigError
 from safefed.filters.combine import combine, to_verdict
 from safefed.filters.guard_answer import AnswerReader, Words, find_words
-from safefed.filters.guard_profile import Profile, Question, choose, hazard, profiles
+from safefed.filters.guard_profile import Profile, Question, choose, hazard, read_argument
 from safefed.filters.guard_prompt import LONGEST, Exchange, PromptWriter, Turns, own_form, talk
 from safefed.generate import LocalGenerator
 from safefed.models import LoadedModel, model_type, read_model
@@ -28,31 +25,6 @@ LEAST_MASS = 0.5
 """Probability that the two words of a question must have together."""
 
 _CATEGORY_TOKENS = 48
-
-
-def read_argument(argument: str | None) -> tuple[str | None, ModelConfig]:
-    """The family (if named) and the model of ``[FAMILY=]PATH_OR_HUB_ID[@REVISION][#KEY=VALUE,...]``.
-
-    Raises:
-        ConfigError: no model, an unknown family, or a key that is none of ``dtype``, ``quantization``, ``attention``
-            and ``device``.
-    """
-    known = ", ".join(profiles())
-    model, _, options = (argument or "").partition("#")
-    named, equals, rest = model.partition("=")
-    family = named if equals and named in profiles() else None
-    if equals and family is None and not Path(model).is_dir():
-        raise ConfigError(f"there is no guard family {named!r}; choose from {known}")
-    model = rest if family else model
-    if not model:
-        raise ConfigError(f"guard needs a model: guard:PATH, guard:HUB_ID or guard:FAMILY=PATH, with one of {known}")
-    name, at, revision = model.rpartition("@")
-    tree: dict[str, str] = {"name": name, "revision": revision} if at and not Path(model).is_dir() else {"name": model}
-    pairs = dict(option.partition("=")[::2] for option in options.split(",") if option)
-    if wrong := sorted(set(pairs) - {"dtype", "quantization", "attention", "device"}):
-        raise ConfigError(f"guard:{argument} has the option {wrong[0]!r}; write #dtype=bfloat16,quantization=4bit")
-    tree["name"] = str(Path(tree["name"]).expanduser()) if tree["name"].startswith("~") else tree["name"]
-    return family, parse(ModelConfig, tree | pairs, f"guard:{argument}")
 
 
 class Mark(NamedTuple):

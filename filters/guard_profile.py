@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from safefed.config import ModelConfig, parse
 from safefed.errors import ConfigError
 from safefed.records import content_hash
 from safefed.store import read_json
@@ -94,6 +95,31 @@ def _question(raw: Mapping[str, Any]) -> Question:
     words = (raw["counts"], raw["else"])
     optional = {key: raw[key] for key in ("lead", "guideline", "hazard") if key in raw}
     return Question(raw["axis"], raw["reads"], words, **optional)
+
+
+def read_argument(argument: str | None) -> tuple[str | None, ModelConfig]:
+    """The family (if named) and the model of ``[FAMILY=]PATH_OR_HUB_ID[@REVISION][#KEY=VALUE,...]``.
+
+    Raises:
+        ConfigError: no model, an unknown family, or a key that is none of ``dtype``, ``quantization``, ``attention``
+            and ``device``.
+    """
+    known = ", ".join(profiles())
+    model, _, options = (argument or "").partition("#")
+    named, equals, rest = model.partition("=")
+    family = named if equals and named in profiles() else None
+    if equals and family is None and not Path(model).is_dir():
+        raise ConfigError(f"there is no guard family {named!r}; choose from {known}")
+    model = rest if family else model
+    if not model:
+        raise ConfigError(f"guard needs a model: guard:PATH, guard:HUB_ID or guard:FAMILY=PATH, with one of {known}")
+    name, at, revision = model.rpartition("@")
+    tree: dict[str, str] = {"name": name, "revision": revision} if at and not Path(model).is_dir() else {"name": model}
+    pairs = dict(option.partition("=")[::2] for option in options.split(",") if option)
+    if wrong := sorted(set(pairs) - {"dtype", "quantization", "attention", "device"}):
+        raise ConfigError(f"guard:{argument} has the option {wrong[0]!r}; write #dtype=bfloat16,quantization=4bit")
+    tree["name"] = str(Path(tree["name"]).expanduser()) if tree["name"].startswith("~") else tree["name"]
+    return family, parse(ModelConfig, tree | pairs, f"guard:{argument}")
 
 
 def listed(prompt: str) -> list[str]:

@@ -154,8 +154,8 @@ class Verdict(Record):
     """What one filter says of one sample, and what is to be done with it.
 
     ``scores`` holds the axes the filter knows, each in [0, 1]: "prompt" (the request is harmful), "response" (the
-    answer is harmful in itself), "refusal" (the answer declines); a filter may add figures of its own. ``unsafe`` is the
-    probability that the row must not be trained on as it is. ``action`` "error" never means keep.
+    answer is harmful in itself), "refusal" (the answer declines); a filter may add figures of its own. ``unsafe`` is
+    the probability that the row must not be trained on as it is. ``action`` "error" never means keep.
     """
 
     sample_id: str

@@ -4,7 +4,7 @@ import torch
 from safefed.config import ModelConfig
 from safefed.errors import ConfigError, DataError
 from safefed.filters import load_filter
-from safefed.filters.guard import GuardFilter, read_argument
+from safefed.filters.guard import GuardFilter
 from safefed.filters.guard_answer import AnswerReader, Words, find_words
 from safefed.filters.guard_profile import profiles
 from safefed.models import LoadedModel
@@ -200,31 +200,6 @@ def test_words_that_begin_alike_are_refused(guard_parts):
 
     with pytest.raises(DataError, match="with the same token"):
         find_words(tokenizer, "prompt", alike, "")
-
-
-def test_the_argument_names_family_model_revision_and_how_to_load_it(tmp_path):
-    (tmp_path / "a@b=c").mkdir()
-
-    family, config = read_argument("shieldgemma=google/shieldgemma-2b@abc#dtype=bfloat16,quantization=4bit")
-    assert family == "shieldgemma"
-    assert config == ModelConfig(
-        name="google/shieldgemma-2b", revision="abc", dtype="bfloat16", quantization="4bit"
-    )  # fmt: skip
-    assert read_argument(str(tmp_path / "a@b=c")) == (None, ModelConfig(name=str(tmp_path / "a@b=c")))
-
-
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        (None, "guard needs a model: guard:PATH"),
-        ("wildgard=x", "no guard family 'wildgard'; choose from llama-guard-3,"),
-        ("x#quantisation=4bit", "option 'quantisation'"),
-        ("x#dtype=float8", "dtype"),
-    ],
-)
-def test_a_wrong_argument_says_what_to_type(argument, message):
-    with pytest.raises(ConfigError, match=message):
-        read_argument(argument)
 
 
 def test_a_model_that_is_not_there_and_a_model_of_another_family_are_refused(make_guard):

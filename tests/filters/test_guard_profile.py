@@ -1,8 +1,9 @@
 import pytest
 
+from safefed.config import ModelConfig
 from safefed.errors import ConfigError
 from safefed.filters.base import AXES
-from safefed.filters.guard_profile import choose, hazard, profiles
+from safefed.filters.guard_profile import choose, hazard, profiles, read_argument
 from safefed.records import HAZARDS
 
 GUARD_3 = [f"S{i}" for i in range(1, 15)]
@@ -74,3 +75,28 @@ def test_a_family_that_the_model_leaves_open_has_to_be_named():
 def test_a_model_of_another_family_or_version_is_refused_even_when_named(model_type, codes):
     with pytest.raises(ConfigError, match="is not 'llama-guard-3'"):
         choose(model_type, codes, "llama-guard-3", "M")
+
+
+def test_the_argument_names_family_model_revision_and_how_to_load_it(tmp_path):
+    (tmp_path / "a@b=c").mkdir()
+
+    family, config = read_argument("shieldgemma=google/shieldgemma-2b@abc#dtype=bfloat16,quantization=4bit")
+    assert family == "shieldgemma"
+    assert config == ModelConfig(
+        name="google/shieldgemma-2b", revision="abc", dtype="bfloat16", quantization="4bit"
+    )  # fmt: skip
+    assert read_argument(str(tmp_path / "a@b=c")) == (None, ModelConfig(name=str(tmp_path / "a@b=c")))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (None, "guard needs a model: guard:PATH"),
+        ("wildgard=x", "no guard family 'wildgard'; choose from llama-guard-3,"),
+        ("x#quantisation=4bit", "option 'quantisation'"),
+        ("x#dtype=float8", "dtype"),
+    ],
+)
+def test_a_wrong_argument_says_what_to_type(argument, message):
+    with pytest.raises(ConfigError, match=message):
+        read_argument(argument)
