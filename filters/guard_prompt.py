@@ -173,7 +173,7 @@ def render(
     """``turns`` in ``template``. Raises DataError when the template refuses them."""
     from jinja2 import TemplateError
 
-    messages = [
+    messages: list[Any] = [  # transformers types only text content
         {"role": "assistant" if i % 2 else "user", "content": [{"type": "text", "text": text}] if typed else text}
         for i, text in enumerate(turns)
     ]
