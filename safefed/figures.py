@@ -45,7 +45,7 @@ def svg(draw: Callable[[Axes], None], *, width: float = 4.2, height: float = 3.0
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with rc_context(_STYLE):  # type: ignore[arg-type]  # its keys are a Literal of every setting
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.subplots())
