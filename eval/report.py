@@ -29,16 +29,20 @@ def write_report(summary: view.Summary, path: Path) -> None:
     Raises:
         DataError: the summary has no arms, or another schema.
     """
-    html = _template().render(context(summary))
+    html = page_template("report.html").render(context(summary))
     write_atomic(path, html.encode("utf-8", "replace"))
 
 
 @functools.cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
+def page_template(name: str) -> Template:
+    """A template of this package; everything put into it is escaped, nothing may be left out."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(files("safefed.eval").joinpath("report.html").read_text("utf-8"))
+    loader = FunctionLoader(lambda name: files("safefed.eval").joinpath(name).read_text("utf-8"))
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)
 
 
 def context(summary: view.Summary) -> dict[str, Any]:

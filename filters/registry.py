@@ -12,18 +12,20 @@ FILTERS = {
     "linear": "safefed.filters.linear:LinearFilter",
     "detoxify": "safefed.filters.detoxify:DetoxifyFilter",
     "guard": "safefed.filters.guard:GuardFilter",
+    "profile": "safefed.filters.profile:ProfiledFilter",
 }
 GROUP = "safefed.filters"
 """The entry-point group of third-party filters: ``(argument: str | None, *, threshold: float = ...) -> Filter``."""
 
 
-@functools.lru_cache(maxsize=8)
 def load_filter(name: str, *, threshold: float | None = None) -> Filter:
     """The filter called ``name``, loaded once per process.
 
+    A profile is read each time, since ``safefed calibrate`` may have renewed it; the filter in it is loaded once.
+
     Args:
         name: "linear", "detoxify", or "name:argument": "detoxify:unbiased", "detoxify:/path/to/checkpoint.ckpt",
-            "linear:/path/to/folder", "guard:/path/to/Llama-Guard-3-8B".
+            "linear:/path/to/folder", "guard:/path/to/Llama-Guard-3-8B", "profile:/path/to/profile.json".
         threshold: The unsafe probability in [0, 1] from which a row is flagged; the filter's own by default.
 
     Raises:
@@ -31,7 +33,14 @@ def load_filter(name: str, *, threshold: float | None = None) -> Filter:
     """
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise ConfigError(f"the threshold of filter {name!r} is {threshold}; give a probability between 0 and 1")
+    return _make(name, threshold) if name.startswith("profile:") else _make_once(name, threshold)
+
+
+def _make(name: str, threshold: float | None) -> Filter:
     kind, _, argument = name.partition(":")
     make = component(kind, FILTERS, GROUP, "filter")
     made: Filter = make(argument or None, **({} if threshold is None else {"threshold": threshold}))
     return made
+
+
+_make_once = functools.lru_cache(maxsize=8)(_make)

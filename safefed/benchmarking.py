@@ -14,6 +14,7 @@ from safefed.eval.answers import answer
 from safefed.eval.benchmarks import Benchmark, check, load_suite
 from safefed.eval.judges import Judge, label_records, load_judge
 from safefed.eval.metrics import count, score
+from safefed.filters.profile import base_name
 from safefed.generate import Generation, Generator
 from safefed.progress import Progress, Silent
 from safefed.records import EvalRecord
@@ -120,7 +121,7 @@ def benchmark_model(
         config: ``batch_size``, ``max_new_tokens`` and ``limit`` are used here.
         progress: Where to show progress.
         screened_by: Names of the filters that screened or verified this model's data; the judge ``filter:NAME`` of
-            such a filter is reported as not independent.
+            such a filter, or of the one in its profile, is reported as not independent.
 
     Raises:
         ConfigError: ``out`` belongs to another request, or a benchmark has no judge.
@@ -236,6 +237,12 @@ def _labelled(
     return rows
 
 
+def _independent(judge: str, screened_by: Collection[str]) -> bool:
+    """Whether ``judge`` is no filter that screened, be it as itself or in a profile."""
+    kind, _, name = judge.partition(":")
+    return kind != "filter" or base_name(name) not in {base_name(each) for each in screened_by}
+
+
 def _count(
     out: Path, benchmarks: Sequence[Benchmark], judges: Sequence[Judge], screened_by: Collection[str]
 ) -> Results:
@@ -245,7 +252,7 @@ def _count(
         results[benchmark.name] = {
             judge.name: {
                 **score(benchmark, records, judge.name).to_json(),
-                "independent": judge.name not in {f"filter:{name}" for name in screened_by},
+                "independent": _independent(judge.name, screened_by),
                 "verified": benchmark.verified,
             }
             for judge in _able(benchmark, judges)

@@ -1,7 +1,8 @@
 """One TOML file = one experiment. Unknown keys, wrong types, NaN and values out of range are errors.
 
 Paths in a configuration are relative to its file; ``$NAME`` in a path is replaced from the environment. ``model.name``
-and ``revise.constitution``, which may also be names, count as paths when they begin with ``./ ../ / ~`` or ``$``.
+and ``revise.constitution``, which may also be names, count as paths when they begin with ``./ ../ / ~`` or ``$``; so
+does what follows the colon in ``screen.filter``.
 """
 
 from __future__ import annotations
@@ -353,8 +354,9 @@ def _resolve(value: Any, base: Path, key: str = "") -> Any:
         return [_resolve(item, base, key) for item in value]
     if not isinstance(value, str):
         return value
-    maybe = key in ("name", "constitution") and value.startswith(("./", "../", "~", "/", "$"))
-    return expand(value, base) if maybe or key in ("path", "file", "work") else value
+    kind, colon, argument = value.partition(":") if key == "filter" else ("", "", value)
+    maybe = (key in ("name", "constitution") or colon) and argument.startswith(("./", "../", "~", "/", "$"))
+    return kind + colon + expand(argument, base) if maybe or key in ("path", "file", "work") else value
 
 
 def load_experiment(path: Path | None = None, overrides: Sequence[str] = ()) -> ExperimentConfig:

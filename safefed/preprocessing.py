@@ -21,6 +21,8 @@ from safefed.constitution import FALLBACK, Screen, load_constitution
 from safefed.dataset import DATA, PAIRS, QUARANTINE, REVISIONS, VERDICTS, DatasetWriter, finished, load_dataset_rows
 from safefed.errors import ConfigError, DataError
 from safefed.filters import Filter, load_filter
+from safefed.filters.drift import count_name
+from safefed.filters.profile import ProfiledFilter
 from safefed.generate import Generator, LocalGenerator
 from safefed.models import load_model
 from safefed.progress import Progress, Silent
@@ -127,7 +129,8 @@ def screen_rows(
     Returns:
         The manifest: the settings; ``n_in`` = ``kept`` + ``revised`` + ``dropped`` + ``errored``; ``fallbacks``
         (revised by a refusal template), ``pairs``, ``unlabelled``, ``by_label`` (outcomes by the rows' own label),
-        ``errors`` (by reason), ``generator_revision`` (None if nothing was flagged), ``files`` with their sha-256.
+        ``errors`` (by reason), ``generator_revision`` (None if nothing was flagged), ``files`` with their sha-256;
+        with a filter profile ``drift`` (see ``safefed.filters.drift.Drift``; None if no row was scored).
 
     Raises:
         ConfigError: see ``preprocess``; or what the action needs was not given.
@@ -153,7 +156,7 @@ def screen_rows(
                 facts = {"generator_revision": generator.made.revision} if generator and generator.made else {}
                 writer.commit(digest, _files(decisions, number * chunk), _counts(decisions), facts)
             advance(len(batch))
-    return _finish(writer)
+    return _finish(writer, _drift(filter, writer.counts))
 
 
 class _Once:
@@ -240,10 +243,20 @@ def _counts(decisions: Sequence[Decision]) -> Counter[str]:
             counts[f"label {LABELS[decision.row.label]} {decision.result}"] += 1
         if decision.result == "errored":
             counts[f"error {decision.verdict.reason}"] += 1
+        if name := count_name(decision.verdict.scores):
+            counts[name] += 1
     return counts
 
 
-def _finish(writer: DatasetWriter) -> dict[str, Any]:
+def _drift(judge: Filter | None, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Under "drift": whether the rows still score like those of the filter's profile; {} without a profile."""
+    if not isinstance(judge, ProfiledFilter):
+        return {}
+    found = judge.drift(counts)
+    return {"drift": found.to_json() if found else None}
+
+
+def _finish(writer: DatasetWriter, facts: Mapping[str, Any]) -> dict[str, Any]:
     counts = writer.counts
     errors = {key.removeprefix("error "): n for key, n in sorted(counts.items()) if key.startswith("error ")}
     if counts["errored"] == counts["n_in"]:
@@ -254,4 +267,4 @@ def _finish(writer: DatasetWriter) -> dict[str, Any]:
     totals = {key: counts[key] for key in ("n_in", *RESULTS, "fallbacks", "pairs")}
     totals["unlabelled"] = sum(by_label["unlabelled"].values())
     revision = writer.facts.get("generator_revision")
-    return writer.finish(**totals, by_label=by_label, errors=errors, generator_revision=revision)
+    return writer.finish(**totals, by_label=by_label, errors=errors, generator_revision=revision, **facts)
