@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from safefed.config import Section, Share, parse
 from safefed.errors import ConfigError, IntegrityError
@@ -46,7 +46,7 @@ class Profile(Section):
         rows_sha256: Hash of the rows' ids.
     """
 
-    filter: Annotated[str, Field(pattern=rf"^(?!{KIND}(:|$)).+$")]
+    filter: str
     filter_revision: str
     calibration: Annotated[Platt | Isotonic, Field(discriminator="method")]
     goal: Goal
@@ -59,6 +59,13 @@ class Profile(Section):
     auroc_ci95: Annotated[list[Share], Field(min_length=2, max_length=2)]
     scores: Annotated[list[Count], Field(min_length=N_BINS, max_length=N_BINS)]
     rows_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @field_validator("filter")
+    @classmethod
+    def _scores_by_itself(cls, name: str) -> str:
+        if name.partition(":")[0] == KIND:
+            raise ValueError("a profile cannot be of a profile")
+        return name
 
     @property
     def sha256(self) -> str:

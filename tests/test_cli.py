@@ -11,7 +11,7 @@ from safefed.cli.app import Commands
 from safefed.cli.output import print_json, working
 from safefed.errors import DataError, GateRefused, IntegrityError, QuorumError
 
-COMMANDS = ("run", "preprocess", "train", "benchmark", "doctor")
+COMMANDS = ("run", "preprocess", "calibrate", "train", "benchmark", "doctor")
 
 
 def call(*arguments, command=app):

@@ -33,7 +33,10 @@ def test_importing_safefed_loads_no_heavy_library():
 
 
 def test_the_help_of_every_command_loads_no_heavy_library():
-    commands = [["--help"], *([name, "--help"] for name in ("run", "preprocess", "train", "benchmark", "doctor"))]
+    commands = [
+        ["--help"],
+        *([name, "--help"] for name in ("run", "preprocess", "calibrate", "train", "benchmark", "doctor")),
+    ]
 
     assert loaded_by(calling(*commands)) == []
 

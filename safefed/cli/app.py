@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from safefed import __version__
 from safefed.cli.benchmark import benchmark
+from safefed.cli.calibrate import calibrate
 from safefed.cli.doctor import doctor
 from safefed.cli.experiment import run, train
 from safefed.cli.options import examples
@@ -61,6 +62,7 @@ app = typer.Typer(
     epilog=examples(
         "safefed run",
         "safefed preprocess client.csv --out clean/",
+        "safefed calibrate labelled.csv --label unsafe --out hospital.json",
         "safefed train experiment.toml",
         "safefed benchmark tiny --suite mini",
         "safefed doctor",
@@ -98,6 +100,13 @@ app.command(
         "safefed preprocess train.csv --out clean/ --prompt q --join questions.csv --join-key q --join-column text",
     )
 )(preprocess)
+app.command(
+    epilog=examples(
+        "safefed calibrate labelled.csv --label unsafe --out hospital.json",
+        "safefed calibrate rows.csv --prompt q --label verdict --unsafe-value bad --recall 0.95 --out mine.json",
+        "safefed preprocess client.csv --out clean/ --filter profile:hospital.json",
+    )
+)(calibrate)
 app.command(epilog=examples("safefed train experiment.toml --arm fedavg --out runs/one"))(train)
 app.command(
     epilog=examples(

@@ -7,55 +7,47 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from safefed.cli.options import Json, Threads, pairs, use_threads
-from safefed.errors import ConfigError
+from safefed.cli.options import (
+    Bucket,
+    Input,
+    Join,
+    JoinColumn,
+    JoinKey,
+    JoinOn,
+    Json,
+    Label,
+    Limit,
+    Prompt,
+    Response,
+    RowFormat,
+    Threads,
+    UnsafeValues,
+    Where,
+    source_config,
+    use_threads,
+)
 
-COLUMNS = "Columns"
 SCREEN = "Screen and revise"
 Action = Literal["revise", "drop", "oracle", "keep"]
 Fallback = Literal["refuse", "drop"]
-RowFormat = Literal["alpaca", "dolly", "messages", "sharegpt", "prompt-completion", "preference", "hh", "columns"]
 OUTCOMES = ("n_in", "kept", "revised", "dropped", "errored")
 
 
 def preprocess(
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="JSONL, JSON or CSV, plain or .gz.")],
+    source: Input,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the dataset goes.")],
-    row_format: Annotated[
-        RowFormat | None, typer.Option("--format", rich_help_panel=COLUMNS, help="Row format; else detected.")
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="Column of the request.")
-    ] = None,
-    response: Annotated[
-        str | None, typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="Column of the answer.")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="Column of the unsafe label.")
-    ] = None,
-    join: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", rich_help_panel=COLUMNS, help="Table that --join-key holds indices into."),
-    ] = None,
-    join_key: Annotated[
-        str | None, typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="Column of INPUT to be replaced.")
-    ] = None,
-    join_column: Annotated[
-        str | None, typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="Column of FILE to take instead.")
-    ] = None,
-    join_on: Annotated[
-        str | None,
-        typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="Column of FILE to look up; else its row number."),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COL=VALUE", rich_help_panel=COLUMNS, help="Only rows with this value. Repeatable."),
-    ] = None,
-    bucket: Annotated[
-        str | None,
-        typer.Option(metavar="I/N", rich_help_panel=COLUMNS, help="Only prompts in bucket I of N, e.g. 0/2 or 0,1/4."),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, rich_help_panel=COLUMNS, help="Only the first rows.")] = None,
+    row_format: RowFormat = None,
+    prompt: Prompt = None,
+    response: Response = None,
+    label: Label = None,
+    unsafe_values: UnsafeValues = None,
+    join: Join = None,
+    join_key: JoinKey = None,
+    join_column: JoinColumn = None,
+    join_on: JoinOn = None,
+    where: Where = None,
+    bucket: Bucket = None,
+    limit: Limit = None,
     action: Annotated[
         Action,
         typer.Option(
@@ -66,7 +58,10 @@ def preprocess(
     screen: Annotated[
         str,
         typer.Option(
-            "--filter", metavar="NAME", rich_help_panel=SCREEN, help="linear, detoxify, detoxify:PATH, guard:PATH."
+            "--filter",
+            metavar="NAME",
+            rich_help_panel=SCREEN,
+            help="linear, detoxify, detoxify:PATH, guard:PATH, profile:PATH.json.",
         ),
     ] = "linear",
     threshold: Annotated[
@@ -88,19 +83,21 @@ def preprocess(
 ) -> None:
     """Screen a data set, revise what is unsafe under a constitution, and write a data set to train on."""
     from safefed.cli.output import note, print_json, working
-    from safefed.config import ModelConfig, ReviseConfig, ScreenConfig, SourceConfig, parse
+    from safefed.config import ModelConfig, ReviseConfig, ScreenConfig, parse
 
     where_from = "the command line"
-    tree: dict[str, Any] = {
-        "path": source,
-        "format": row_format,
-        "prompt": prompt,
-        "response": response,
-        "label": label,
-    }
-    tree |= {"where": pairs(where, "--where"), "bucket": _bucket(bucket), "limit": limit}
-    tree["join"] = _join(join, join_key, join_column, join_on)
-    rows = parse(SourceConfig, tree, where_from)
+    rows = source_config(
+        source,
+        row_format=row_format,
+        prompt=prompt,
+        response=response,
+        label=label,
+        unsafe_values=unsafe_values,
+        join=(join, join_key, join_column, join_on),
+        where=where,
+        bucket=bucket,
+        limit=limit,
+    )
     screening = parse(ScreenConfig, {"filter": screen, "threshold": threshold}, where_from)
     revising = parse(
         ReviseConfig, {"constitution": constitution, "attempts": attempts, "fallback": fallback}, where_from
@@ -120,6 +117,8 @@ def preprocess(
             model=ModelConfig(name=model),
             progress=progress,
         )
+    if warning := _drifted(manifest.get("drift"), screen):
+        note(warning)
     if as_json:
         print_json(manifest)
         return
@@ -127,19 +126,11 @@ def preprocess(
     typer.echo(f"data set: {out}")
 
 
-def _join(file: str | None, key: str | None, column: str | None, on: str | None) -> dict[str, Any] | None:
-    if file is None and key is None and column is None and on is None:
+def _drifted(drift: dict[str, Any] | None, screen: str) -> str | None:
+    if not drift or not drift["drifted"]:
         return None
-    if file is None or key is None or column is None:
-        raise ConfigError("a join needs all of --join FILE --join-key COL --join-column COL")
-    return {"file": file, "key": key, "column": column, "on": on}
-
-
-def _bucket(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    keep, _, of = text.partition("/")
-    try:
-        return {"of": int(of), "keep": [int(part) for part in keep.split(",")]}
-    except ValueError:
-        raise ConfigError(f"--bucket {text!r} is not I/N; write --bucket 0/2") from None
+    return (
+        f"warning: the scores of these {drift['n']} rows no longer look like those of the {drift['n_profile']} that "
+        f"{screen} was made on (Kolmogorov-Smirnov {drift['statistic']:.2f}, limit {drift['limit']:.2f}), so its "
+        "threshold may not hold; label a new random slice of them and run safefed calibrate again"
+    )

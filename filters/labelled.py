@@ -1,0 +1,116 @@
+"""A labelled slice of local rows, read once and scored by one filter: what calibration learns from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from safefed.config import SourceConfig
+from safefed.errors import DataError
+from safefed.filters.base import Filter
+from safefed.progress import Progress
+from safefed.records import Sample, Verdict
+from safefed.sources import BadRow, read_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from safefed.filters.calibration import Bools, Floats
+
+FEWEST_ROWS, FEWEST_EACH = 20, 5
+CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Labelled rows and what a filter says of them.
+
+    Attributes:
+        ids: The samples' ids, each once.
+        unsafe: Labels (n,).
+        raw: Unsafe probabilities (n,).
+        flagged: Whether the filter flags the row at its own threshold (n,).
+        categories: Hazards, None where the filter names none.
+        groups: Rows of one prompt have one number (n,).
+        counts: ``n_in`` rows = ``labelled`` + those left out: ``unlabelled``, ``unusable`` (bad rows), ``repeated``,
+            ``disputed`` (one text, both labels), ``unscored``.
+    """
+
+    ids: Sequence[str]
+    unsafe: Bools
+    raw: Floats
+    flagged: Bools
+    categories: Sequence[str | None]
+    groups: NDArray[np.int64]
+    counts: Mapping[str, int]
+
+
+def read_slice(source: SourceConfig, judge: Filter, progress: Progress) -> Slice:
+    """The labelled rows of ``source`` with the scores of ``judge``.
+
+    Raises:
+        DataError: the source cannot be read, or has fewer than 20 labelled rows or 5 of a kind.
+    """
+    samples, counts = _labelled(read_rows(source))
+    rows = _scored(samples, judge, counts, progress)
+    _check(rows, source)
+    return rows
+
+
+def _labelled(rows: Iterable[Sample | BadRow]) -> tuple[list[Sample], Counter[str]]:
+    """Each distinct labelled row once, and how many there were of the others."""
+    found: dict[str, Sample] = {}
+    disputed: set[str] = set()
+    counts = Counter(n_in=0, labelled=0, unlabelled=0, unusable=0, repeated=0, disputed=0, unscored=0)
+    for row in rows:
+        counts["n_in"] += 1
+        if isinstance(row, BadRow) or row.label is None:
+            counts["unusable" if isinstance(row, BadRow) else "unlabelled"] += 1
+        elif found.setdefault(row.id, row) is not row:
+            counts["repeated"] += 1
+            disputed |= {row.id} if found[row.id].label != row.label else set()
+    counts["disputed"] = len(disputed)
+    return [sample for sample in found.values() if sample.id not in disputed], counts
+
+
+def _scored(samples: Sequence[Sample], judge: Filter, counts: Counter[str], progress: Progress) -> Slice:
+    pairs: list[tuple[Sample, Verdict]] = []
+    with progress.task(f"score with {judge.name}", len(samples)) as advance:
+        for start in range(0, len(samples), CHUNK):
+            batch = samples[start : start + CHUNK]
+            pairs += zip(batch, judge.score(batch), strict=True)
+            advance(len(batch))
+    usable = [(sample, verdict) for sample, verdict in pairs if verdict.action != "error"]
+    counts["unscored"], counts["labelled"] = len(pairs) - len(usable), len(usable)
+    prompts: dict[str, int] = {}
+    return Slice(
+        ids=[sample.id for sample, _ in usable],
+        unsafe=np.array([sample.label for sample, _ in usable], dtype=bool),
+        raw=np.array([verdict.unsafe for _, verdict in usable], dtype=np.float64),
+        flagged=np.array([verdict.action != "keep" for _, verdict in usable], dtype=bool),
+        categories=[verdict.category for _, verdict in usable],
+        groups=np.array([prompts.setdefault(s.prompt or s.id, len(prompts)) for s, _ in usable], dtype=np.int64),
+        counts=counts,
+    )
+
+
+def _check(rows: Slice, source: SourceConfig) -> None:
+    n, n_unsafe = len(rows.unsafe), int(rows.unsafe.sum())
+    left_out = ", ".join(
+        f"{name} {rows.counts[name]}" for name in ("unlabelled", "unusable", "repeated", "disputed", "unscored")
+    )
+    if n < FEWEST_ROWS:
+        raise DataError(
+            f"{source.path}: {n} labelled rows can be used, calibration needs {FEWEST_ROWS} ({left_out} of "
+            f"{rows.counts['n_in']}); label more rows"
+        )
+    if min(n_unsafe, n - n_unsafe) < FEWEST_EACH:
+        raise DataError(
+            f"{source.path}: {n_unsafe} rows are unsafe and {n - n_unsafe} safe, calibration needs {FEWEST_EACH} "
+            f"of each; {source.label} counts as unsafe where it is {', '.join(source.unsafe_values)}: "
+            "give --unsafe-value for others, or label more rows"
+        )
