@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from safefed.config import Section, Share
+from safefed.errors import DataError
 from safefed.filters.calibration import Method, calibration_error, fit, method_for
 
 if TYPE_CHECKING:
@@ -67,19 +68,23 @@ class HeldOut:
 
 
 def choose_threshold(unsafe: Bools, probabilities: Floats, goal: Goal) -> float:
-    """The probability from which to flag, so that ``goal`` holds on average over slices like this one.
+    """The probability from which to flag, so that rows like those of the slice (n,) are flagged at ``goal``'s rate.
 
-    For a false-positive rate a, it lies just above the j-th highest of n safe rows, j = floor(a (n + 1)): a new safe
-    row is above that one with a probability of at most j / (n + 1) <= a, whatever the distribution (split conformal
-    prediction, Vovk et al. 2005). A recall is the same from below among the unsafe rows. With fewer rows than
-    ``goal.fewest`` j is 1, and the rate is not held. "Just" is halfway to the next row of the slice.
+    For a false-positive rate a and m safe rows it lies a (m + 1) rows down from the highest, between two rows in
+    proportion (Weibull's quantile, type 6 of Hyndman and Fan 1996): a new safe row is above the j-th highest with
+    probability j / (m + 1), so that the rate is held on average over slices, whatever the distribution of the scores.
+    A recall is the same from below among the unsafe rows. With fewer rows than ``goal.fewest`` the threshold is halfway
+    from the last of them to the next row of the slice, and the rate may not be held; so it is where safe rows tie.
     """
-    levels = np.unique(np.concatenate([probabilities, [0.0, 1.0]]))
-    counted = np.sort(probabilities[~unsafe if goal.kind == "fpr" else unsafe])
-    j = max(floor(goal.error * (len(counted) + 1) + 1e-9), 1)
-    cut = counted[-j] if goal.kind == "fpr" else counted[j - 1]
-    above = int(np.searchsorted(levels, cut, side="right" if goal.kind == "fpr" else "left"))
-    return float((levels[above - 1] + levels[above]) / 2)
+    sign = -1.0 if goal.kind == "fpr" else 1.0  # so that "beyond" is downwards for both
+    counted = np.sort(sign * probabilities[~unsafe if goal.kind == "fpr" else unsafe])
+    position = min(goal.error * (len(counted) + 1) + 1e-9, len(counted))
+    j = floor(position)
+    here, after = counted[max(j, 1) - 1], counted[min(j, len(counted) - 1)]
+    if j == 0 or (sign < 0 and j < len(counted) and here == after):
+        every = np.concatenate([sign * probabilities, [min(sign, 0.0)]])
+        return float(sign * (here + every[every < here].max()) / 2)
+    return float(sign * (here + (position - j) * (after - here)))
 
 
 def exact_interval(k: int, n: int) -> tuple[float, float]:
@@ -121,7 +126,7 @@ def cross_validate(
         seed: Of the folds.
 
     Raises:
-        ValueError: the unsafe or the safe rows are all of one group.
+        DataError: the unsafe or the safe rows are all of one group.
     """
     fold = _folds(unsafe, groups, seed)
     kind = method_for(unsafe, method)
@@ -141,7 +146,7 @@ def _folds(unsafe: Bools, groups: NDArray[np.int64], seed: int) -> NDArray[np.in
     share = np.bincount(owner, weights=unsafe) / np.bincount(owner)
     n_folds = min(FOLDS, int((share > 0).sum()), int((share < 1).sum()))
     if n_folds < 2:
-        raise ValueError("cross-validation needs unsafe rows, and safe rows, of two groups at least")
+        raise DataError("all unsafe or all safe rows are of one prompt, so nothing can be held out; add other prompts")
     shuffled = np.random.default_rng(seed).permutation(len(share))
     order = shuffled[np.argsort(share[shuffled], kind="stable")]
     fold = np.empty(len(share), dtype=np.int64)

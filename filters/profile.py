@@ -97,10 +97,8 @@ def read_profile(path: Path) -> Profile:
         raise IntegrityError(
             f"{path} has profile format {tree.get('format')!r}, this safefed reads {FORMAT}; calibrate again"
         )
-    if tree.pop("sha256") != content_hash(tree):
-        raise IntegrityError(
-            f"{path} was changed since it was written; use --threshold to set another, or calibrate again"
-        )
+    if not _sealed(tree):
+        raise IntegrityError(f"{path} was changed since it was written; calibrate again, or set another --threshold")
     return parse(Profile, {key: value for key, value in tree.items() if key not in ("format", "sha256")}, str(path))
 
 

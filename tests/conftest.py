@@ -47,3 +47,31 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_toy_model():
     return build_toy_model
+
+
+def build_profile(path: Path, **changes):
+    """A profile of the embedded filter, written to ``path``."""
+    import numpy as np
+
+    from safefed.filters import load_filter
+    from safefed.filters.calibration import Platt
+    from safefed.filters.drift import histogram
+    from safefed.filters.operating import Goal, figures
+    from safefed.filters.profile import Profile, write_profile
+
+    unsafe = np.repeat([False, True], 10)
+    measured = figures(unsafe, np.linspace(0, 1, 20), unsafe)
+    facts = {
+        "filter": "linear", "filter_revision": load_filter("linear").revision, "goal": Goal(), "threshold": 0.4,
+        "calibration": Platt(slope=0.5, offset=-1.0), "before": measured, "after": measured, "n": 20,
+        "unsafe_share": 0.5, "auroc": 1.0, "auroc_ci95": [1.0, 1.0], "scores": histogram(np.linspace(0, 1, 20)),
+        "rows_sha256": "0" * 64,
+    }  # fmt: skip
+    profile = Profile(**{**facts, **changes})
+    write_profile(profile, path)
+    return profile
+
+
+@pytest.fixture(scope="session")
+def make_profile():
+    return build_profile

@@ -199,6 +199,24 @@ def test_relative_paths_are_resolved_against_the_file(toml, tmp_path, monkeypatc
     assert (config.model.name, config.revise.constitution) == (str(tmp_path / "model"), "default")
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("profile:./hospital.json", "profile:{here}/hospital.json"),
+        ("profile:$SITE/hospital.json", "profile:/site/hospital.json"),
+        ("linear:../mine", "linear:{here}/../mine"),
+        ("detoxify:unbiased", "detoxify:unbiased"),
+        ("linear", "linear"),
+    ],
+)
+def test_what_follows_the_colon_of_a_filter_is_a_path_relative_to_the_file(toml, tmp_path, monkeypatch, written, read):
+    monkeypatch.setenv("SITE", "/site")
+
+    config = load_experiment(toml(f'[screen]\nfilter = "{written}"'))
+
+    assert config.screen.filter == read.format(here=tmp_path)
+
+
 @pytest.mark.parametrize("spelling", ["$CORPUS/a.csv", "${CORPUS}/a.csv"])
 def test_environment_variables_in_paths_are_replaced(toml, monkeypatch, spelling):
     monkeypatch.setenv("CORPUS", "/data")
