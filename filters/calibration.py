@@ -39,7 +39,7 @@ def logit(scores: Any) -> Floats:
 
 
 def _probabilities(values: Floats) -> Floats:
-    return np.round(np.clip(values, SMALLEST, 1.0 - SMALLEST), 6)
+    return np.asarray(np.clip(values, SMALLEST, 1.0 - SMALLEST).round(6), dtype=np.float64)
 
 
 class Platt(Section):
