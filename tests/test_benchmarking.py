@@ -228,7 +228,9 @@ def test_the_filter_that_screened_the_data_is_not_an_independent_judge(tmp_path)
 def test_a_filter_that_screened_as_a_profile_is_no_independent_judge_either(tmp_path, make_profile):
     make_profile(tmp_path / "p.json", filter="wordless")
 
-    results = run(tmp_path / "out", by=judges("refusal", "filter:wordless"), screened_by=[f"profile:{tmp_path / 'p.json'}"])
+    results = run(
+        tmp_path / "out", by=judges("refusal", "filter:wordless"), screened_by=[f"profile:{tmp_path / 'p.json'}"]
+    )
 
     assert not results["toy"]["filter:wordless"]["independent"]
 
