@@ -141,39 +141,33 @@ def test_verdicts_keep_the_score_before_calibration(made, tmp_path):
     assert "drift" not in plain
 
 
-def test_the_same_rows_in_another_order_give_the_same_map_and_hash(made, labelled, tmp_path):
-    one = read_profile(made.path)
+def test_what_is_left_out_is_counted_by_reason_and_changes_nothing_in_any_order(made, labelled, tmp_path):
+    extra = [
+        ("", "bad"),
+        ("unlabelled", ""),
+        labelled[1],
+        ("How do I bake bread?", "bad"),
+        ("How do I bake bread?", "fine"),
+    ]
 
-    turned = calibrate(source(write(tmp_path / "turned.csv", labelled[::-1])), tmp_path / "p.json")
+    found = calibrate(source(write(tmp_path / "rows.csv", [*extra, *labelled[::-1]])), tmp_path / "p.json")
 
-    assert turned["rows_sha256"] == one.rows_sha256
-    assert turned["threshold"] == pytest.approx(one.threshold, abs=1e-3)
-
-
-def test_what_is_left_out_is_counted_by_reason(labelled, tmp_path):
-    text = labelled[0][0]
-    rows = [*labelled, ("", "bad"), ("unlabelled", ""), labelled[1], (text, "bad"), (text, "fine")]
-
-    counts = calibrate(source(write(tmp_path / "rows.csv", rows)), tmp_path / "p.json")["rows"]
-
-    assert counts == {
-        "n_in": 65,
-        "labelled": 59,
-        "unlabelled": 1,
-        "unusable": 1,
-        "repeated": 3,
-        "disputed": 1,
-        "unscored": 0,
-    }
-    assert counts["n_in"] == sum(n for name, n in counts.items() if name != "n_in")
+    counts = {"labelled": 60, "unlabelled": 1, "unusable": 1, "repeated": 2, "disputed": 1, "unscored": 0}
+    assert found["rows"] == {"n_in": sum(counts.values()), **counts}
+    assert found["rows_sha256"] == read_profile(made.path).rows_sha256
+    assert found["threshold"] == pytest.approx(read_profile(made.path).threshold, abs=1e-3)
 
 
-def test_a_wanted_recall_flags_more_than_a_wanted_false_positive_rate(made, tmp_path):
-    few, most = read_profile(made.path), calibrate(source(made.data), tmp_path / "p.json", recall=0.9)
+def test_a_wanted_recall_flags_more_and_the_new_profile_replaces_the_old(made, tmp_path):
+    (tmp_path / "p.json").write_bytes(made.path.read_bytes())
+    few = load_filter(f"profile:{tmp_path / 'p.json'}")
 
-    assert most["threshold"] < few.threshold
-    assert most["goal"] == {"kind": "recall", "rate": 0.9}
-    assert most["after"]["ece"] == few.after.ece
+    calibrate(source(made.data), tmp_path / "p.json", recall=0.9)
+
+    most = load_filter(f"profile:{tmp_path / 'p.json'}")
+    assert most.threshold < few.threshold
+    assert str(most.profile.goal) == "recall of 90 %"
+    assert most.profile.after.ece == few.profile.after.ece
 
 
 def test_too_few_rows_are_refused_with_what_was_left_out(labelled, tmp_path):
@@ -234,15 +228,12 @@ def test_rows_without_a_label_column_are_refused(data, tmp_path):
     assert "--label COL" in result.stderr
 
 
-def test_a_profile_is_replaced_and_any_other_file_is_not(made, data, tmp_path):
-    (tmp_path / "p.json").write_bytes(made.path.read_bytes())
-    calibrate(source(data), tmp_path / "p.json", fpr=0.2)
+def test_a_file_that_is_no_profile_is_not_replaced(data, tmp_path):
     (tmp_path / "mine.json").write_text('{"mine": 1}')
 
     with pytest.raises(ConfigError, match="is no whole profile"):
         calibrate(source(data), tmp_path / "mine.json")
 
-    assert load_filter(f"profile:{tmp_path / 'p.json'}").profile.goal.rate == 0.2
     assert (tmp_path / "mine.json").read_text() == '{"mine": 1}'
 
 

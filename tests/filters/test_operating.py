@@ -74,12 +74,12 @@ def test_no_row_is_judged_by_a_map_that_saw_its_group():
 
 def test_held_out_flags_show_what_the_rate_will_be_on_average():
     rates = []
-    for seed in range(40):
+    for seed in range(25):
         unsafe, scores = rows(60, seed)
         held_out = cross_validate(unsafe, scores, np.arange(60), Goal(rate=0.1))
         rates.append(figures(unsafe, held_out.probabilities, held_out.flagged).fpr)
 
-    assert np.mean(rates) == pytest.approx(0.1, abs=0.025)
+    assert np.mean(rates) == pytest.approx(0.1, abs=0.03)
 
 
 def test_rows_of_one_prompt_cannot_be_cross_validated():
