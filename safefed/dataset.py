@@ -4,8 +4,9 @@ A folder holds ``data.jsonl`` (Samples to train on), ``verdicts.jsonl``, ``revis
 (PreferencePairs; their rejected side is unsafe text by nature), ``quarantine.jsonl`` (rows that could not be used,
 their bytes in base64) and ``manifest.json``, which is written last: without it the folder is not a data set.
 
-While it grows there is also ``journal.jsonl``: the settings, then one line per finished chunk with the length and hash
-of every file. Opening an unfinished folder cuts the files back to the last finished chunk.
+While it grows there is also ``journal.json``, which is replaced when a chunk is finished: the settings, the length and
+hash of every file, and what was counted so far. Opening an unfinished folder cuts the files back to the last finished
+chunk.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from safefed.errors import ConfigError, DataError, IntegrityError
-from safefed.records import Sample, canonical_json
-from safefed.store import MANIFEST, Log, read_jsonl, read_manifest, write_manifest
+from safefed.records import Record, Sample, canonical_json, content_hash
+from safefed.store import MANIFEST, read_jsonl, read_manifest, read_sealed, write_manifest, write_sealed
 
 DATA, VERDICTS, REVISIONS, PAIRS, QUARANTINE = FILES = (
     "data.jsonl",
@@ -29,9 +30,11 @@ DATA, VERDICTS, REVISIONS, PAIRS, QUARANTINE = FILES = (
     "pairs.jsonl",
     "quarantine.jsonl",
 )
-JOURNAL = "journal.jsonl"
+JOURNAL = "journal.json"
 
-Rows = Mapping[str, Iterable[Mapping[str, Any]]]
+Row = Record | Mapping[str, Any]
+Rows = Mapping[str, Iterable[Row]]
+"""The rows of a chunk by file name."""
 
 
 def load_dataset_rows(folder: Path) -> list[Sample]:
@@ -78,38 +81,46 @@ class DatasetWriter:
     Args:
         folder: New, empty, or left unfinished by a writer with equal ``settings``.
         settings: Everything that decides the content, as JSON values; they go into the manifest.
-
-    Attributes:
-        n_done: Chunks that are safely on disk.
+        resume: Whether to go on with finished chunks; with none there is nothing to lose, and the folder is begun anew.
 
     Raises:
-        ConfigError: the folder holds something else, or was begun with other settings.
+        ConfigError: the folder holds something else, was begun with other settings, or may not be resumed.
         IntegrityError: a file is not what the journal says.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, resume: bool = True) -> None:
         self._folder, self._settings = folder, settings
         _check_foreign(folder)
-        self._log = _journal(folder / JOURNAL, settings)
-        begun, *self._chunks = self._log.rows
-        _check_settings(folder, begun["settings"], settings)
-        marks = self._chunks[-1]["files"] if self._chunks else {}
-        self._n_given = 0
-        self._files = {name: _Growing(folder / name, marks.get(name, _EMPTY)) for name in FILES}
+        _remove_torn(folder)
+        journal = read_sealed(folder / JOURNAL)
+        if journal is None or not journal["chunks"]:
+            journal = {"settings": settings, "chunks": 0, "input": "", "files": {}, "counts": {}, "facts": {}}
+            write_sealed(folder / JOURNAL, journal)
+        elif not resume:
+            raise ConfigError(f"{folder} holds an unfinished data set; add --resume to go on, or give another --out")
+        _check_settings(folder, journal["settings"], settings)
+        self._journal, self._begun = journal, journal
+        self._n_given, self._given = 0, ""
+        self._files = {name: _Growing(folder / name, journal["files"].get(name, _EMPTY)) for name in FILES}
 
-    @property
-    def n_done(self) -> int:
-        """Chunks that are safely on disk."""
-        return len(self._chunks)
+    def holds(self, digest: str) -> bool:
+        """Whether the next chunk, which is made of rows with this ``digest``, is on disk already.
 
-    def check(self, number: int, digest: str) -> None:
-        """Raises ConfigError unless the finished chunk ``number`` was made of rows with this ``digest``."""
-        self._n_given += 1
-        if self._chunks[number]["input"] != digest:
+        To be asked once for every chunk, in order.
+
+        Raises:
+            ConfigError: the chunks on disk were made of other rows.
+        """
+        n_done = self._begun["chunks"]
+        if self._n_given == n_done:
+            return False
+        self._n_given, self._given = self._n_given + 1, content_hash([self._given, digest])
+        if self._n_given == n_done and self._given != self._begun["input"]:
             raise ConfigError(
-                f"{self._folder} was begun with other input rows (chunk {number} differs); "
+                f"{self._folder} was begun with other input rows (in its first {n_done} chunks); "
                 "give another --out or delete the folder"
             )
+        return True
 
     def commit(self, digest: str, rows: Rows, counts: Mapping[str, int], facts: Mapping[str, str]) -> None:
         """Add one chunk: its rows by file name, its counts, and facts that all chunks must agree on.
@@ -119,20 +130,26 @@ class DatasetWriter:
         """
         _check_settings(self._folder, {key: self.facts.get(key, value) for key, value in facts.items()}, facts)
         files = {name: file.append(rows.get(name, ())) for name, file in self._files.items()}
-        self._n_given += 1
-        entry = {"input": digest, "files": files, "counts": dict(counts), "facts": {**self.facts, **facts}}
-        self._log.append(entry)
-        self._chunks.append(entry)
+        journal = {
+            "settings": self._settings,
+            "chunks": self._journal["chunks"] + 1,
+            "input": content_hash([self._journal["input"], digest]),
+            "files": files,
+            "counts": self.counts + Counter(counts),
+            "facts": {**self.facts, **facts},
+        }
+        write_sealed(self._folder / JOURNAL, journal)
+        self._journal = journal
 
     @property
     def facts(self) -> dict[str, str]:
         """What the chunks so far agree on."""
-        return dict(self._chunks[-1]["facts"]) if self._chunks else {}
+        return dict(self._journal["facts"])
 
     @property
     def counts(self) -> Counter[str]:
         """The chunks' counts, added up."""
-        return sum((Counter(chunk["counts"]) for chunk in self._chunks), Counter())
+        return Counter(self._journal["counts"])
 
     def discard(self) -> None:
         """Remove what was written; the folder stays."""
@@ -145,32 +162,27 @@ class DatasetWriter:
         Raises:
             ConfigError: fewer rows were given than an earlier call had.
         """
-        if self._n_given < self.n_done:
+        if self._n_given < self._begun["chunks"]:
             raise ConfigError(
-                f"{self._folder} was begun with more input rows ({self.n_done} chunks, now {self._n_given}); "
+                f"{self._folder} was begun with more input rows ({self._begun['chunks']} chunks, now {self._n_given}); "
                 "give another --out or delete the folder"
             )
-        for torn in self._folder.glob(f".{MANIFEST}.*.tmp"):  # left by a kill while the manifest was written
-            torn.unlink()
         manifest = write_manifest(self._folder, FILES, **self._settings, **facts)
         (self._folder / JOURNAL).unlink()
         return manifest
-
-
-def _journal(path: Path, settings: Mapping[str, Any]) -> Log:
-    """The journal, begun with ``settings``; one without a finished chunk has nothing to lose and is begun anew."""
-    log = Log(path)
-    if len(log.rows) < 2:
-        path.unlink()
-        log = Log(path)
-        log.append({"settings": settings})
-    return log
 
 
 def _check_foreign(folder: Path) -> None:
     there = [name for name in (*FILES, MANIFEST) if (folder / name).exists()]
     if there and not (folder / JOURNAL).exists():
         raise ConfigError(f"{folder} already holds {there[0]}, which this run did not write; give another --out")
+
+
+def _remove_torn(folder: Path) -> None:
+    """What a kill left that came while the journal or the manifest was written."""
+    for name in (JOURNAL, MANIFEST):
+        for torn in folder.glob(f".{name}.*.tmp"):
+            torn.unlink()
 
 
 _EMPTY: Mapping[str, Any] = {"bytes": 0, "sha256": hashlib.sha256().hexdigest()}
@@ -188,9 +200,9 @@ class _Growing:
             raise IntegrityError(f"{path} changed since its last finished chunk; delete {path.parent} and rerun")
         os.truncate(path, self._size)
 
-    def append(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    def append(self, rows: Iterable[Row]) -> dict[str, Any]:
         """Put ``rows`` on disk; returns the new mark."""
-        data = b"".join(_line(row) for row in rows)
+        data = b"".join(map(_line, rows))
         if data:
             with self._path.open("ab") as handle:
                 handle.write(data)
@@ -210,8 +222,16 @@ def _hash_of_start(path: Path, size: int) -> Any:
     return digest
 
 
-def _line(row: Mapping[str, Any]) -> bytes:
+def _fields(value: Any) -> dict[str, Any]:
+    return value.fields() if isinstance(value, Record) else dict(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_fields)
+_ASCII_ENCODER = json.JSONEncoder(allow_nan=False, default=_fields)
+
+
+def _line(row: Row) -> bytes:
     try:
-        return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        return (_ENCODER.encode(row) + "\n").encode()
     except UnicodeEncodeError:  # a lone surrogate has no UTF-8; escaped it survives the round trip
-        return (json.dumps(row, allow_nan=False) + "\n").encode()
+        return (_ASCII_ENCODER.encode(row) + "\n").encode()

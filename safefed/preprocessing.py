@@ -10,7 +10,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -18,23 +18,37 @@ from typing import Any, get_args
 from safefed import __version__
 from safefed.config import ModelConfig, ReviseConfig, ScreenConfig, SourceConfig
 from safefed.constitution import FALLBACK, Screen, load_constitution
-from safefed.dataset import DATA, PAIRS, QUARANTINE, REVISIONS, VERDICTS, DatasetWriter, finished, load_dataset_rows
+from safefed.dataset import (
+    DATA,
+    PAIRS,
+    QUARANTINE,
+    REVISIONS,
+    VERDICTS,
+    DatasetWriter,
+    Rows,
+    finished,
+    load_dataset_rows,
+)
 from safefed.errors import ConfigError, DataError
 from safefed.filters import Filter, load_filter
 from safefed.filters.drift import count_name
 from safefed.filters.profile import ProfiledFilter
 from safefed.generate import Generator, LocalGenerator
 from safefed.models import load_model
-from safefed.progress import Progress, Silent
-from safefed.records import Record, Sample, content_hash
+from safefed.progress import Advance, Progress, Silent
+from safefed.records import Sample, content_hash
+from safefed.scoring import Chunk, scorer
 from safefed.screening import Decision, Result, Reviser, Treatment, by_filter, by_label, decide, keep_all
 from safefed.sources import BadRow, read_rows, source_files
 from safefed.store import sha256_bytes, sha256_file
 
 __all__ = ["Reviser", "Treatment", "load_dataset_rows", "preprocess", "screen_rows"]
 
-CHUNK = 256
-"""Rows per chunk: what is redone at most after a crash."""
+CHUNK, REVISE_CHUNK = 1024, 256
+"""Rows per chunk: what is redone at most after a crash. A row that is revised may take a model minutes."""
+
+CHUNK_CHARACTERS = 8 << 20
+"""Text (of bad rows, bytes) that ends a chunk before it is full, so that huge rows do not add up in memory."""
 
 RESULTS: tuple[Result, ...] = get_args(Result)
 LABELS = {True: "unsafe", False: "safe", None: "unlabelled"}
@@ -51,7 +65,9 @@ def preprocess(
     revise: ReviseConfig = _REVISE,
     model: ModelConfig = _MODEL,
     progress: Progress = _SILENT,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
+    workers: int = 1,
+    resume: bool = True,
 ) -> dict[str, Any]:
     """Screen the rows of files into the data set folder ``out``, resuming where an earlier call was cut off.
 
@@ -64,7 +80,11 @@ def preprocess(
         revise: The constitutional stage, for the action "revise".
         model: What critiques and revises; loaded when the first row is flagged.
         progress: Where to show progress; nowhere by default.
-        chunk: Rows that are committed together. Equal rows are screened once within a chunk.
+        chunk: Rows that are committed together, by default 1,024, or 256 if they are to be revised. Equal rows are
+            screened once within a chunk.
+        workers: Processes that score rows, beside this one, which reads and writes; 1 = all in this one. More need an
+            ``if __name__ == "__main__"`` guard in a script.
+        resume: Whether to go on with an unfinished ``out``; otherwise it is refused.
 
     Returns:
         The manifest: see ``screen_rows``; also ``source`` and ``source_sha256`` (of every file read).
@@ -86,7 +106,16 @@ def preprocess(
         generator = functools.partial(_local_generator, model, revise.batch_size)
         reviser = Reviser(load_constitution(revise.constitution), revise, generator)
     return screen_rows(
-        rows, Path(out), action=action, filter=judge, reviser=reviser, about=about, progress=progress, chunk=chunk
+        rows,
+        Path(out),
+        action=action,
+        filter=judge,
+        reviser=reviser,
+        about=about,
+        progress=progress,
+        chunk=chunk,
+        workers=workers,
+        resume=resume,
     )
 
 
@@ -112,7 +141,9 @@ def screen_rows(
     reviser: Reviser | None = None,
     about: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = _SILENT,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
+    workers: int = 1,
+    resume: bool = True,
 ) -> dict[str, Any]:
     """``preprocess`` for rows in memory or from any reader.
 
@@ -124,7 +155,9 @@ def screen_rows(
         reviser: For "revise".
         about: More to record; a later call with other values is refused.
         progress: Where to show progress; the total is 0 when the number of rows is not known.
-        chunk: Rows that are committed together.
+        chunk: As in ``preprocess``.
+        workers: As in ``preprocess``; more than 1 need a filter that ``load_filter`` finds by its name.
+        resume: As in ``preprocess``.
 
     Returns:
         The manifest: the settings; ``n_in`` = ``kept`` + ``revised`` + ``dropped`` + ``errored``; ``fallbacks``
@@ -136,27 +169,35 @@ def screen_rows(
         ConfigError: see ``preprocess``; or what the action needs was not given.
         DataError: not one row is usable.
         IntegrityError: a file in ``out`` was changed.
+        SafefedError: a worker died; what is finished stays, to be resumed.
     """
     screen = _screen(action, filter, reviser)
     reviser = reviser if action == "revise" else None
+    chunk = chunk or (REVISE_CHUNK if reviser else CHUNK)
     settings = {**_settings(action, filter, reviser, chunk), **about}
     if (manifest := finished(out, settings)) is not None:
         return manifest
-    writer = DatasetWriter(out, settings)
+    writer = DatasetWriter(out, settings, resume=resume)
     generator = _Once(reviser.generator) if reviser else None
     lazy = replace(reviser, generator=generator) if reviser and generator else None
     total = len(rows) if isinstance(rows, Sequence) else 0
-    with progress.task(f"screen {out.name}", total) as advance:
-        for number, batch in enumerate(_chunks(rows, chunk)):
-            digest = content_hash([_key(row) for row in batch])
-            if number < writer.n_done:
-                writer.check(number, digest)
-            else:
-                decisions = decide(batch, screen, lazy)
-                facts = {"generator_revision": generator.made.revision} if generator and generator.made else {}
-                writer.commit(digest, _files(decisions, number * chunk), _counts(decisions), facts)
-            advance(len(batch))
+    judge = filter if action in ("drop", "revise") else None
+    with progress.task(f"screen {out.name}", total) as advance, scorer(screen, judge, workers) as score:
+        for batch, verdicts in score(_to_do(_chunks(rows, chunk), writer, advance)):
+            decisions = decide(batch.rows, verdicts, screen, lazy)
+            facts = {"generator_revision": generator.made.revision} if generator and generator.made else {}
+            writer.commit(batch.digest, _files(decisions, writer.counts["n_in"]), _counts(decisions), facts)
+            advance(len(batch.rows))
     return _finish(writer, _drift(filter, writer.counts))
+
+
+def _to_do(chunks: Iterable[Chunk], writer: DatasetWriter, advance: Advance) -> Iterator[Chunk]:
+    """The chunks that are not on disk yet."""
+    for chunk in chunks:
+        if writer.holds(chunk.digest):
+            advance(len(chunk.rows))
+        else:
+            yield chunk
 
 
 class _Once:
@@ -199,32 +240,43 @@ def _settings(action: Treatment, judge: Filter | None, reviser: Reviser | None, 
     return settings
 
 
-def _chunks(rows: Iterable[Sample | BadRow], size: int) -> Iterator[list[Sample | BadRow]]:
-    iterator = iter(rows)
-    while batch := list(islice(iterator, size)):
-        yield batch
+def _chunks(rows: Iterable[Sample | BadRow], size: int) -> Iterator[Chunk]:
+    batch: list[Sample | BadRow] = []
+    length = 0
+    for row in rows:
+        batch.append(row)
+        length += _length(row)
+        if len(batch) == size or length >= CHUNK_CHARACTERS:
+            yield _chunk(batch)
+            batch, length = [], 0
+    if batch:
+        yield _chunk(batch)
+
+
+def _length(row: Sample | BadRow) -> int:
+    return sum([len(m.content) for m in row.messages]) if isinstance(row, Sample) else len(row.raw)
+
+
+def _chunk(rows: Sequence[Sample | BadRow]) -> Chunk:
+    return Chunk(content_hash([_key(row) for row in rows]), rows)
 
 
 def _key(row: Sample | BadRow) -> Any:
     return [row.id, row.source, row.meta] if isinstance(row, Sample) else [row.where, row.reason, sha256_bytes(row.raw)]
 
 
-def _files(decisions: Sequence[Decision], start: int) -> dict[str, list[dict[str, Any]]]:
+def _files(decisions: Sequence[Decision], start: int) -> Rows:
     return {
-        DATA: _json(decision.sample for decision in decisions),
-        VERDICTS: _json(decision.verdict for decision in decisions),
-        REVISIONS: _json(decision.revision for decision in decisions),
-        PAIRS: _json(decision.pair for decision in decisions),
+        DATA: [decision.sample for decision in decisions if decision.sample],
+        VERDICTS: [decision.verdict for decision in decisions],
+        REVISIONS: [decision.revision for decision in decisions if decision.revision],
+        PAIRS: [decision.pair for decision in decisions if decision.pair],
         QUARANTINE: [
             _quarantined(decision, number)
             for number, decision in enumerate(decisions, start)
             if decision.raw is not None
         ],
     }
-
-
-def _json(records: Iterable[Record | None]) -> list[dict[str, Any]]:
-    return [record.to_json() for record in records if record is not None]
 
 
 def _quarantined(decision: Decision, number: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii
 from typing import Any, ClassVar, Literal, Self
 
 Role = Literal["system", "user", "assistant"]
@@ -64,10 +65,18 @@ class Record:
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    def fields(self) -> dict[str, Any]:
+        """The fields by name, as they are."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How a record crosses to another process: twice as fast as what dataclasses do."""
+        return type(self), tuple([getattr(self, name) for name in self.__dataclass_fields__])
+
     def to_json(self) -> dict[str, Any]:
         """This record as plain dicts, lists and scalars."""
         # Not dataclasses.asdict: its deep copies took two thirds of the time of writing a data set.
-        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: _plain(value) for name, value in self.fields().items()}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -103,10 +112,14 @@ class Sample(Record):
     id: str = ""
 
     def __post_init__(self) -> None:
-        expected = content_hash([[m.role, m.content] for m in self.messages])
+        expected = _hash_of(self.messages)
         if self.id and self.id != expected:
             raise ValueError(f"sample id {self.id[:12]}… is not the hash of its messages ({expected[:12]}…)")
         object.__setattr__(self, "id", expected)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """See Record; the id is not computed again."""
+        return _copied, (tuple([(m.role, m.content) for m in self.messages]), self.source, self.meta, self.id)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Sample:
@@ -147,6 +160,21 @@ class Sample(Record):
     def with_response(self, text: str) -> Sample:
         """The same conversation with another final answer."""
         return Sample((*self.context, Message("assistant", text)), self.source, self.meta)
+
+
+def _hash_of(messages: Sequence[Message]) -> str:
+    """``content_hash`` of ``[[role, content], …]``, spelled out: it is most of the time of making a sample."""
+    turns = [f"[{encode_basestring_ascii(m.role)},{encode_basestring_ascii(m.content)}]" for m in messages]
+    return hashlib.sha256(f"[{','.join(turns)}]".encode("ascii")).hexdigest()
+
+
+def _copied(turns: Sequence[tuple[Role, str]], source: str, meta: Mapping[str, Any], id_: str) -> Sample:
+    """A sample out of what another process of ours took apart."""
+    sample = object.__new__(Sample)
+    values = (tuple([Message(role, content) for role, content in turns]), source, meta, id_)
+    for name, value in zip(Sample.__dataclass_fields__, values, strict=True):
+        object.__setattr__(sample, name, value)
+    return sample
 
 
 @dataclass(frozen=True, slots=True)

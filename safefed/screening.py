@@ -93,10 +93,18 @@ def _owned(sample_id: str, verdict: Verdict) -> Verdict:
     return replace(verdict, sample_id=sample_id, action="error", reason="verdict-of-another-row")
 
 
-def decide(rows: Sequence[Sample | BadRow], screen: Screen, revise: Reviser | None) -> list[Decision]:
-    """One Decision per row, in order; without ``revise`` flagged rows are dropped. Errors are never kept."""
+def decide(
+    rows: Sequence[Sample | BadRow], verdicts: Sequence[Verdict], screen: Screen, revise: Reviser | None
+) -> list[Decision]:
+    """One Decision per row, in order; without ``revise`` flagged rows are dropped. Errors are never kept.
+
+    Args:
+        rows: As they were read.
+        verdicts: One for each Sample among them.
+        screen: What revised rows have to pass.
+        revise: What flagged rows go through.
+    """
     samples = [row for row in rows if isinstance(row, Sample)]
-    verdicts = screen(samples) if samples else []
     pairs = list(zip(samples, verdicts, strict=True))
     flagged = [(sample, verdict) for sample, verdict in pairs if verdict.action == "revise"]
     outcomes = iter(_revised(flagged, screen, revise) if flagged and revise else ())

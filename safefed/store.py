@@ -135,6 +135,26 @@ def _unsealed(line: bytes) -> dict[str, Any] | None:
     return _object(body) if checksum == f"{zlib.crc32(body):08x}".encode() else None
 
 
+def write_sealed(path: Path, row: Mapping[str, Any]) -> None:
+    """Replace ``path`` atomically by one checksummed line. Raises ValueError on NaN and infinities."""
+    write_atomic(path, _sealed(row))
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """What ``write_sealed`` wrote, None if there is no such file.
+
+    Raises:
+        IntegrityError: it was changed since; the message names the file and the line.
+    """
+    if not path.exists():
+        return None
+    line = path.read_bytes()
+    row = _unsealed(line[:-1]) if line.endswith(b"\n") else None
+    if row is None:
+        raise IntegrityError(f"{path}:1 is damaged; delete {path.parent} and rerun")
+    return row
+
+
 class Log:
     """An append-only file of checksummed JSON lines (``crc32 {…}``).
 

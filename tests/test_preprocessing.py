@@ -269,7 +269,7 @@ def test_other_rows_in_a_finished_chunk_are_refused(tmp_path: Path):
     rows = some_rows()
     rows[1] = Sample.of("question 1", "another answer")
 
-    with pytest.raises(ConfigError, match="chunk 0 differs"):
+    with pytest.raises(ConfigError, match="other input rows"):
         screened(tmp_path / "out", rows)
     with pytest.raises(ConfigError, match="more input rows"):
         screened(tmp_path / "out", some_rows()[:4])

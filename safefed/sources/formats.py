@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,6 +115,18 @@ FORMATS: tuple[Format, ...] = (
         when=lambda fields: "prompt" not in fields and isinstance(fields["chosen"], str),
     ),
 )
+
+_TELLING = frozenset(column for each in FORMATS for column in each.needs)
+
+
+@functools.cache
+def _with(columns: frozenset[str]) -> list[Format]:
+    return [each for each in FORMATS if columns.issuperset(each.needs)]
+
+
+def fitting(fields: Fields) -> list[Format]:
+    """The formats whose columns a row has; as ``Format.fits``, for every row of a file."""
+    return [each for each in _with(frozenset(_TELLING.intersection(fields))) if each.when(fields)]
 
 
 def columns_format(prompt: str, response: str | None) -> Format:

@@ -27,18 +27,15 @@ def jsonl_rows(path: Path, limit: int) -> Iterator[Row | BadRow]:
         if not raw.strip():
             continue
         where = f"{path.name}:{line.number}"
-        if line.too_long:
-            yield BadRow(index, where, "line_too_long", raw)
-        elif not is_utf8(raw):
-            yield BadRow(index, where, "invalid_utf8", raw)
-        else:
-            yield _parsed(index, where, raw)
+        yield BadRow(index, where, "line_too_long", raw) if line.too_long else _parsed(index, where, raw)
         index += 1
 
 
 def _parsed(index: int, where: str, raw: bytes) -> Row | BadRow:
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        return BadRow(index, where, "invalid_utf8", raw)
     except RecursionError:
         return BadRow(index, where, "too_deep", raw)
     except ValueError:

@@ -10,7 +10,7 @@ from safefed.config import BucketConfig, SourceConfig
 from safefed.errors import DataError
 from safefed.records import Sample
 from safefed.sources.containers import raw_rows
-from safefed.sources.formats import FORMATS
+from safefed.sources.formats import fitting
 from safefed.sources.labels import label_of
 from safefed.sources.plan import Plan, make_plan
 from safefed.sources.rows import LINE_LIMIT, BadRow, Row, RowError, scalar_text
@@ -61,7 +61,7 @@ def _outcome(plan: Plan, row: Row) -> Sample | BadRow | None:
 
 def _sample(plan: Plan, row: Row) -> Sample:
     fields = plan.join(row.fields)
-    if plan.detected and sum(f.fits(fields) for f in FORMATS) > 1:
+    if plan.detected and len(fitting(fields)) > 1:
         raise RowError("two_formats")
     bare = plan.source.prompt is not None and plan.source.response is None
     messages = checked(plan.format.convert(fields), answered=not bare)

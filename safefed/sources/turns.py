@@ -22,11 +22,16 @@ def text_of(value: Any) -> str:
         raise RowError("not_text")
     if "\0" in value:
         raise RowError("nul")
+    if not value.isascii():
+        _check_surrogates(value)
+    return value
+
+
+def _check_surrogates(text: str) -> None:
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise RowError("lone_surrogate") from None
-    return value
 
 
 def cell(fields: Mapping[str, Any], column: str) -> str:

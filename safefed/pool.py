@@ -1,0 +1,53 @@
+"""Worker processes that end when their parent does, however it ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import connection
+
+
+@contextmanager
+def process_pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of ``workers`` fresh processes; when the body raises, they are stopped at once.
+
+    They are spawned, so a script that gets here needs an ``if __name__ == "__main__"`` guard. Ctrl-C is the parent's
+    to handle. A worker that dies raises BrokenProcessPool from its future.
+
+    Args:
+        workers: Processes, started as they are needed.
+        threads: Threads of the numeric libraries in each of them.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(threads,))
+    before = set(multiprocessing.active_children())
+    try:
+        yield pool
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - before:
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(threads: int) -> None:
+    """One thread count per worker, set before numpy and torch are imported there."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker waits for its next task for ever, also when the parent was killed and will give none."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
