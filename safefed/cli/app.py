@@ -97,6 +97,7 @@ app.command(
     epilog=examples(
         "safefed preprocess dolly.csv --out clean/",
         "safefed preprocess rows.csv --out clean/ --prompt question --response answer --where split=train",
+        "safefed preprocess big.jsonl --out clean/ --action drop --workers auto --resume",
         "safefed preprocess train.csv --out clean/ --prompt q --join questions.csv --join-key q --join-column text",
     )
 )(preprocess)

@@ -25,6 +25,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupte
 Threads = Annotated[
     int, typer.Option(min=1, envvar="OMP_NUM_THREADS", help="Torch threads; more than one pays for large models only.")
 ]
+Workers = Annotated[
+    str,
+    typer.Option(metavar="N|auto", help="Processes that score rows; 1 = in this one, auto = all CPUs."),
+]
 COLUMNS = "Columns"
 Input = Annotated[
     str, typer.Argument(metavar="INPUT", help="JSONL, JSON, CSV or Parquet; the first three plain or .gz.")
@@ -134,6 +138,13 @@ def _bucket(text: str | None) -> dict[str, Any] | None:
 def use_threads(threads: int) -> None:
     """Set the thread count of the numeric libraries; to be called before torch is imported."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def worker_count(text: str) -> int:
+    """``--workers`` as a number; "auto" is the CPUs this process may use. Raises ConfigError."""
+    if text != "auto" and not (text.isdecimal() and int(text) > 0):
+        raise ConfigError(f"--workers {text!r} is neither a number from 1 on nor auto; write --workers 2")
+    return len(os.sched_getaffinity(0)) if text == "auto" else int(text)
 
 
 def names(values: list[str] | None) -> list[str]:

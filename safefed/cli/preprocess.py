@@ -19,12 +19,15 @@ from safefed.cli.options import (
     Limit,
     Prompt,
     Response,
+    Resume,
     RowFormat,
     Threads,
     UnsafeValues,
     Where,
+    Workers,
     source_config,
     use_threads,
+    worker_count,
 )
 
 SCREEN = "Screen and revise"
@@ -78,10 +81,15 @@ def preprocess(
     model: Annotated[
         str, typer.Option(metavar="NAME|DIR", rich_help_panel=SCREEN, help="Model that critiques and revises.")
     ] = "tiny",
+    workers: Workers = "1",
     threads: Threads = 1,
+    resume: Resume = False,
     as_json: Json = False,
 ) -> None:
-    """Screen a data set, revise what is unsafe under a constitution, and write a data set to train on."""
+    """Screen a data set, revise what is unsafe under a constitution, and write a data set to train on.
+
+    It can be stopped or killed at any moment: with --resume it goes on where it was.
+    """
     from safefed.cli.output import note, print_json, working
     from safefed.config import ModelConfig, ReviseConfig, ScreenConfig, parse
 
@@ -102,6 +110,7 @@ def preprocess(
     revising = parse(
         ReviseConfig, {"constitution": constitution, "attempts": attempts, "fallback": fallback}, where_from
     )
+    processes = worker_count(workers)
     use_threads(threads)
     with working() as progress:
         from safefed.preprocessing import preprocess as preprocess_rows
@@ -116,6 +125,8 @@ def preprocess(
             revise=revising,
             model=ModelConfig(name=model),
             progress=progress,
+            workers=processes,
+            resume=resume,
         )
     if warning := _drifted(manifest.get("drift"), screen):
         note(warning)

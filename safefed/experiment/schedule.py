@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -13,6 +12,7 @@ from typing import Any
 
 from safefed.errors import SafefedError
 from safefed.models import torch_threads
+from safefed.pool import process_pool
 from safefed.progress import Advance, Progress
 
 
@@ -44,17 +44,6 @@ class Done:
 def _timed(run: Callable[..., Any], args: Sequence[Any]) -> tuple[Any, float]:
     started = time.monotonic()
     return run(*args), time.monotonic() - started
-
-
-def _start_worker(threads: int) -> None:
-    """One thread count per worker, set before torch is imported there; Ctrl-C is the parent's to handle."""
-    import os
-    import signal
-
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +121,9 @@ def run_tasks(tasks: Sequence[Task], *, workers: int, threads: int, progress: Pr
     """
     if workers == 0:
         return _run_here(tasks, threads, progress)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(threads,))
-    before = set(multiprocessing.active_children())
-    try:
+    with process_pool(workers, threads) as pool:
         board = _Board(list(tasks), pool, workers, progress)
         while len(board.done) < len(tasks):
             board.submit_ready()
             board.collect()
         return board.done
-    except BaseException:
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
