@@ -41,8 +41,11 @@ def _fsync_dir(path: Path) -> None:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that becomes ``path`` when the block ends, and vanishes when the block raises."""
+def _replacing(path: Path, *, at_once: bool = True) -> Iterator[BinaryIO]:
+    """A file that becomes ``path`` when the block ends, and vanishes when the block raises.
+
+    Unless ``at_once``, a power cut soon after may bring back the file that was there before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
@@ -54,7 +57,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _fsync_dir(path.parent)
+    if at_once:
+        _fsync_dir(path.parent)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -136,8 +140,14 @@ def _unsealed(line: bytes) -> dict[str, Any] | None:
 
 
 def write_sealed(path: Path, row: Mapping[str, Any]) -> None:
-    """Replace ``path`` atomically by one checksummed line. Raises ValueError on NaN and infinities."""
-    write_atomic(path, _sealed(row))
+    """Replace ``path`` atomically by one checksummed line; a power cut soon after may bring back the line before.
+
+    Raises:
+        ValueError: ``row`` holds NaN or an infinity.
+    """
+    sealed = _sealed(row)
+    with _replacing(path, at_once=False) as temporary:
+        temporary.write(sealed)
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
