@@ -10,13 +10,14 @@ import pytest
 
 from safefed.config import ReviseConfig, SourceConfig
 from safefed.constitution import load_constitution
-from safefed.dataset import FILES, JOURNAL
-from safefed.errors import ConfigError, DataError, IntegrityError
+from safefed.dataset import FILES, JOURNAL, DatasetWriter
+from safefed.errors import ConfigError, DataError, IntegrityError, SafefedError
+from safefed.filters import Filter, load_filter
 from safefed.generate import Generation, Generator
 from safefed.preprocessing import Reviser, load_dataset_rows, preprocess, screen_rows
 from safefed.records import Message, Sample, Verdict
 from safefed.sources import BadRow
-from safefed.store import read_jsonl
+from safefed.store import read_jsonl, read_sealed
 
 CONSTITUTION = load_constitution()
 HERE = Path(__file__).parent
@@ -205,6 +206,155 @@ def test_an_interrupted_run_resumes_to_the_same_bytes_and_redoes_at_most_one_chu
     assert sum(not s.meta.get("revised") for s in judge.seen) <= 19 + 4
 
 
+def two_last_records(data: bytes) -> range:
+    """Every length of a file that ends within its last two lines."""
+    return range(data[:-1].rfind(b"\n", 0, data[:-1].rfind(b"\n")) + 1, len(data))
+
+
+@pytest.mark.parametrize("name", ["data.jsonl", "verdicts.jsonl"])
+def test_a_file_cut_at_any_byte_of_its_last_two_records_is_taken_back_to_the_last_chunk(tmp_path: Path, name: str):
+    interrupted(tmp_path / "out", 8)
+    mark = (tmp_path / "out" / name).read_bytes()
+    interrupted(tmp_path / "more", 12)
+    longer = (tmp_path / "more" / name).read_bytes()
+    settings = read_sealed(tmp_path / "out" / JOURNAL)["settings"]  # type: ignore[index]
+
+    for size in two_last_records(longer):
+        (tmp_path / "out" / name).unlink()
+        (tmp_path / "out" / name).write_bytes(longer[:size])
+
+        DatasetWriter(tmp_path / "out", settings)
+
+        assert (tmp_path / "out" / name).read_bytes() == mark
+
+
+def test_finished_records_that_are_cut_at_any_byte_are_damage_that_is_named(tmp_path: Path):
+    interrupted(tmp_path / "out", 8)
+    whole = (tmp_path / "out" / "data.jsonl").read_bytes()
+    settings = read_sealed(tmp_path / "out" / JOURNAL)["settings"]  # type: ignore[index]
+
+    for size in two_last_records(whole):
+        (tmp_path / "out" / "data.jsonl").unlink()
+        (tmp_path / "out" / "data.jsonl").write_bytes(whole[:size])
+
+        with pytest.raises(IntegrityError, match=r"data\.jsonl changed since its last finished chunk"):
+            DatasetWriter(tmp_path / "out", settings)
+
+
+def test_a_journal_that_was_changed_or_cut_is_damage_that_names_file_and_line(tmp_path: Path):
+    interrupted(tmp_path / "out")
+    journal = tmp_path / "out" / JOURNAL
+    whole = journal.read_bytes()
+    damaged = [whole[:i] + bytes([byte ^ 1]) + whole[i + 1 :] for i, byte in enumerate(whole)]
+
+    for data in [*damaged, *(whole[:size] for size in range(len(whole)))]:
+        journal.unlink()
+        journal.write_bytes(data)
+        with pytest.raises(IntegrityError, match=r"journal\.json:1 is damaged"):
+            DatasetWriter(tmp_path / "out", {})
+
+
+def test_the_journal_is_as_long_after_many_chunks_as_after_few(tmp_path: Path):
+    rows = [Sample.of(f"q{i}", "fine") for i in range(60)]
+    for n in (8, 59):
+        with pytest.raises(PulledPlugError):
+            screened(tmp_path / str(n), until(n, rows), chunk=2)
+
+    few, many = ((tmp_path / str(n) / JOURNAL).stat().st_size for n in (8, 59))
+
+    assert many - few < 20
+
+
+def test_rows_with_much_text_end_a_chunk_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("safefed.preprocessing.CHUNK_CHARACTERS", 20)
+    rows = [Sample.of("q", "a" * 30), *(Sample.of("q", f"a{i}") for i in range(9))]
+    with pytest.raises(PulledPlugError):
+        screened(tmp_path / "out", until(9, rows), chunk=100)
+
+    assert read_sealed(tmp_path / "out" / JOURNAL)["chunks"] == 2  # type: ignore[index]
+
+
+def test_what_a_kill_left_of_a_journal_or_manifest_is_removed(tmp_path: Path):
+    interrupted(tmp_path / "out")
+    for name in (".journal.json.x.tmp", ".manifest.json.x.tmp", ".mine.tmp"):
+        (tmp_path / "out" / name).touch()
+
+    screened(tmp_path / "out")
+
+    assert set(content(tmp_path / "out")) == {*FILES, "manifest.json", ".mine.tmp"}
+
+
+INSTALLED = """
+import os
+from pathlib import Path
+from safefed.records import Verdict
+
+class Installed:
+    def __init__(self, argument=None, *, threshold=0.5):
+        self.name, self.revision, self.threshold = f"installed:{argument}", "1", threshold
+        self.fatal = Path(argument)
+
+    def score(self, samples):
+        if self.fatal.exists() and any("FATAL" in s.response for s in samples):
+            os._exit(1)
+        return [
+            Verdict(s.id, self.name, {"response": 0.5}, 0.5, action="revise" if "UNSAFE" in s.response else "keep")
+            for s in samples
+        ]
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Filter:
+    """A third party's filter, which worker processes find too; it dies of FATAL while a file ``fatal`` is there."""
+    folder = tmp_path / "site"
+    (folder / "toy_filter-1.dist-info").mkdir(parents=True)
+    (folder / "toy_filter-1.dist-info" / "METADATA").write_text("Name: toy-filter\nVersion: 1\n")
+    entry = "[safefed.filters]\ninstalled = toy_filter:Installed\n"
+    (folder / "toy_filter-1.dist-info" / "entry_points.txt").write_text(entry)
+    (folder / "toy_filter.py").write_text(INSTALLED)
+    monkeypatch.syspath_prepend(str(folder))
+    return load_filter(f"installed:{tmp_path / 'fatal'}")
+
+
+def test_workers_give_the_same_bytes_and_may_take_over_from_a_run_without(tmp_path: Path, installed: Filter):
+    options: dict[str, Any] = {"filter": installed}
+    whole = screened(tmp_path / "whole", **options)
+    interrupted(tmp_path / "out", **options)
+
+    again = screened(tmp_path / "out", workers=2, **options)
+
+    assert again == whole
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_worker_that_dies_is_an_error_that_says_how_to_go_on_and_the_folder_is_resumed(
+    tmp_path: Path, installed: Filter
+):
+    rows = [Sample.of(f"q{i}", "FATAL" if i == 9 else "fine") for i in range(20)]
+    screened(tmp_path / "whole", rows, filter=installed)
+    (tmp_path / "fatal").touch()
+
+    with pytest.raises(SafefedError, match="go on with --resume"):
+        screened(tmp_path / "out", rows, filter=installed, workers=2)
+    (tmp_path / "fatal").unlink()
+    screened(tmp_path / "out", rows, filter=installed, workers=2)
+
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_filter_that_workers_cannot_load_is_refused_and_the_folder_stays_to_be_resumed(tmp_path: Path):
+    with pytest.raises(ConfigError, match="words"):
+        screened(tmp_path / "out", workers=2)
+
+    assert screened(tmp_path / "out")["n_in"] == 20
+
+
+def test_no_workers_at_all_are_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="workers is 0"):
+        screened(tmp_path / "out", workers=0)
+
+
 def test_bytes_beyond_the_last_chunk_are_cut_off_on_resume(tmp_path: Path):
     screened(tmp_path / "whole")
     interrupted(tmp_path / "out")
@@ -246,6 +396,22 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(
         screened(tmp_path / "out", **change)
 
     assert content(tmp_path / "out") == before
+
+
+def test_an_unfinished_folder_is_refused_and_left_alone_when_it_may_not_be_resumed(tmp_path: Path):
+    interrupted(tmp_path / "out")
+    before = content(tmp_path / "out")
+
+    with pytest.raises(ConfigError, match="add --resume to go on"):
+        screened(tmp_path / "out", resume=False)
+
+    assert content(tmp_path / "out") == before
+
+
+def test_a_folder_without_a_finished_chunk_has_nothing_to_resume(tmp_path: Path):
+    interrupted(tmp_path / "out", 3)
+
+    assert screened(tmp_path / "out", resume=False)["n_in"] == 20
 
 
 def test_settings_may_still_change_while_no_chunk_is_finished(tmp_path: Path):
