@@ -1,16 +1,20 @@
-"""Run by test_preprocessing in a process of its own: screens rows in forked children and kills them.
+"""Run by the tests in a process of its own: screens rows in children and kills them.
 
-Usage: killed_preprocess.py FOLDER fsync|random N. Prints one JSON object.
+Usage: killed_preprocess.py FOLDER fsync|random|command N. Prints one JSON object. The first two fork, and count what is
+scored twice; "command" runs ``safefed preprocess`` over FOLDER/rows.jsonl with 1 to 3 workers.
 """
 
 import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from itertools import count
 from pathlib import Path
+
+import psutil
 
 from safefed.config import ReviseConfig
 from safefed.constitution import load_constitution
@@ -119,7 +123,64 @@ def timed_death(rng):
     return start
 
 
-def main(folder, mode, n):
+def command(folder, out, workers, *options):
+    """Starts ``safefed preprocess`` with the filter ``linear``."""
+    where = ["preprocess", folder / "rows.jsonl", "--out", out, "--action", "drop", "--workers", str(workers)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "safefed", *where, *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def began(out, running):
+    while not (out / "journal.json").exists() and running.poll() is None:
+        time.sleep(0.005)
+    return time.monotonic()
+
+
+def left_alive(processes):
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    return [process.pid for process in alive]
+
+
+def command_death(folder, out, reference, seconds, rng):
+    """Kills one command between its first write and its end, resumes it with as many workers as chance has it."""
+    running = command(folder, out, rng.randint(1, 3))
+    began(out, running)
+    time.sleep(rng.uniform(0, seconds))
+    family = psutil.Process(running.pid).children(recursive=True)
+    running.kill()
+    died = running.wait() == -signal.SIGKILL
+    running.stderr.close()
+    wrong = [f"processes {alive} live on"] if (alive := left_alive(family)) else []
+    resumed = command(folder, out, rng.randint(1, 3), "--resume")
+    said = resumed.communicate()[1]
+    if resumed.returncode:
+        return died, [*wrong, f"the resumed command failed: {said}"]
+    return died, wrong if read(out) == reference else [*wrong, "the output differs"]
+
+
+def commands(folder, n):
+    """Deaths, problems and files of ``n`` killed commands."""
+    running = command(folder, folder / "reference", 1)
+    started = began(folder / "reference", running)
+    running.communicate()
+    seconds, reference = time.monotonic() - started, read(folder / "reference")
+    rng, deaths, problems = random.Random(0), 0, []
+    numbers = count()
+    while deaths < n:
+        i = next(numbers)
+        died, wrong = command_death(folder, folder / str(i), reference, seconds, rng)
+        deaths += died
+        problems += [f"death {i}: {text}" for text in wrong]
+    return deaths, problems, sorted(reference)
+
+
+def forks(folder, mode, n):
+    """Deaths, problems and files of ``n`` killed forks, or of one at each fsync."""
     work(folder / "reference", folder / "reference.log", 0)
     reference, deaths, problems = read(folder / "reference"), 0, []
     rng = random.Random(0)
@@ -131,7 +192,12 @@ def main(folder, mode, n):
         problems += [f"death {i}: {text}" for text in wrong]
         if (mode == "fsync" and not died) or (mode == "random" and deaths == n):
             break
-    print(json.dumps({"deaths": deaths, "problems": problems, "files": sorted(reference)}))
+    return deaths, problems, sorted(reference)
+
+
+def main(folder, mode, n):
+    deaths, problems, files = commands(folder, n) if mode == "command" else forks(folder, mode, n)
+    print(json.dumps({"deaths": deaths, "problems": problems, "files": files}))
 
 
 main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
