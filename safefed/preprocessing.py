@@ -16,16 +16,17 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 from safefed import __version__
-from safefed.config import ModelConfig, ReviseConfig, ScreenConfig, SourceConfig
+from safefed.config import ModelConfig, PolicyConfig, ReviseConfig, ScreenConfig, SourceConfig
 from safefed.constitution import FALLBACK, Screen, load_constitution
 from safefed.dataset import DATA, PAIRS, QUARANTINE, REVISIONS, VERDICTS, DatasetWriter, finished, load_dataset_rows
 from safefed.errors import ConfigError, DataError
 from safefed.filters import Filter, load_filter
 from safefed.generate import Generator, LocalGenerator
 from safefed.models import load_model
+from safefed.policy import kept_by_policy
 from safefed.progress import Progress, Silent
 from safefed.records import Record, Sample, content_hash
-from safefed.screening import Decision, Result, Reviser, Treatment, by_filter, by_label, decide, keep_all
+from safefed.screening import NO_POLICY, Decision, Result, Reviser, Treatment, by_filter, by_label, decide, keep_all
 from safefed.sources import BadRow, read_rows, source_files
 from safefed.store import sha256_bytes, sha256_file
 
@@ -58,7 +59,7 @@ def preprocess(
         out: The folder; ``safefed.dataset`` says what it will hold.
         action: What becomes of unsafe rows: "revise", "drop", "oracle" (drop what the rows' own labels call unsafe)
             or "keep" (no screen at all). The last two load no filter.
-        screen: Filter and threshold.
+        screen: Filter, threshold and policy.
         revise: The constitutional stage, for the action "revise".
         model: What critiques and revises; loaded when the first row is flagged.
         progress: Where to show progress; nowhere by default.
@@ -72,7 +73,7 @@ def preprocess(
         DataError: a source cannot be read, or not one of its rows is usable.
         IntegrityError: a file in ``out`` was changed.
     """
-    _check_action(action)
+    _check_action(action, screen.policy)
     sources = _sources(source)
     rows = chain.from_iterable([read_rows(each) for each in sources])
     about: dict[str, Any] = {"source": [each.model_dump(mode="json") for each in sources]}
@@ -84,7 +85,15 @@ def preprocess(
         generator = functools.partial(_local_generator, model, revise.batch_size)
         reviser = Reviser(load_constitution(revise.constitution), revise, generator)
     return screen_rows(
-        rows, Path(out), action=action, filter=judge, reviser=reviser, about=about, progress=progress, chunk=chunk
+        rows,
+        Path(out),
+        action=action,
+        filter=judge,
+        reviser=reviser,
+        policy=screen.policy,
+        about=about,
+        progress=progress,
+        chunk=chunk,
     )
 
 
@@ -108,6 +117,7 @@ def screen_rows(
     action: Treatment,
     filter: Filter | None = None,
     reviser: Reviser | None = None,
+    policy: PolicyConfig = NO_POLICY,
     about: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = _SILENT,
     chunk: int = CHUNK,
@@ -120,23 +130,26 @@ def screen_rows(
         action: As in ``preprocess``.
         filter: For "drop" and "revise".
         reviser: For "revise".
+        policy: What becomes of flagged rows of some kinds instead, for "drop" (where it cannot revise) and "revise".
         about: More to record; a later call with other values is refused.
         progress: Where to show progress; the total is 0 when the number of rows is not known.
         chunk: Rows that are committed together.
 
     Returns:
         The manifest: the settings; ``n_in`` = ``kept`` + ``revised`` + ``dropped`` + ``errored``; ``fallbacks``
-        (revised by a refusal template), ``pairs``, ``unlabelled``, ``by_label`` (outcomes by the rows' own label),
-        ``errors`` (by reason), ``generator_revision`` (None if nothing was flagged), ``files`` with their sha-256.
+        (revised by a refusal template), ``policy_kept`` (flagged rows that the policy kept), ``pairs``,
+        ``unlabelled``, ``by_label`` (outcomes by the rows' own label), ``errors`` (by reason), ``generator_revision``
+        (None if nothing was flagged), ``files`` with their sha-256.
 
     Raises:
         ConfigError: see ``preprocess``; or what the action needs was not given.
         DataError: not one row is usable.
         IntegrityError: a file in ``out`` was changed.
     """
+    _check_action(action, policy)
     screen = _screen(action, filter, reviser)
     reviser = reviser if action == "revise" else None
-    settings = {**_settings(action, filter, reviser, chunk), **about}
+    settings = {**_settings(action, filter, reviser, policy, chunk), **about}
     if (manifest := finished(out, settings)) is not None:
         return manifest
     writer = DatasetWriter(out, settings)
@@ -149,7 +162,7 @@ def screen_rows(
             if number < writer.n_done:
                 writer.check(number, digest)
             else:
-                decisions = decide(batch, screen, lazy)
+                decisions = decide(batch, screen, lazy, policy)
                 facts = {"generator_revision": generator.made.revision} if generator and generator.made else {}
                 writer.commit(digest, _files(decisions, number * chunk), _counts(decisions), facts)
             advance(len(batch))
@@ -169,13 +182,14 @@ class _Once:
         return self.made
 
 
-def _check_action(action: str) -> None:
+def _check_action(action: str, policy: PolicyConfig) -> None:
     if action not in get_args(Treatment):
         raise ConfigError(f"action {action!r} is not known; choose one of {', '.join(get_args(Treatment))}")
+    if action == "drop" and policy.revises:
+        raise ConfigError("the policy revises some rows, which action 'drop' cannot; choose revise, or drop them too")
 
 
 def _screen(action: Treatment, judge: Filter | None, reviser: Reviser | None) -> Screen:
-    _check_action(action)
     if action in ("keep", "oracle"):
         return keep_all if action == "keep" else by_label
     if judge is None:
@@ -185,10 +199,13 @@ def _screen(action: Treatment, judge: Filter | None, reviser: Reviser | None) ->
     return by_filter(judge)
 
 
-def _settings(action: Treatment, judge: Filter | None, reviser: Reviser | None, chunk: int) -> dict[str, Any]:
+def _settings(
+    action: Treatment, judge: Filter | None, reviser: Reviser | None, policy: PolicyConfig, chunk: int
+) -> dict[str, Any]:
     settings: dict[str, Any] = {"schema": 1, "safefed": __version__, "action": action, "chunk": chunk}
     if action in ("drop", "revise") and judge is not None:
         settings |= {"filter": judge.name, "filter_revision": judge.revision, "threshold": judge.threshold}
+        settings |= {"policy": policy.model_dump(mode="json")}
     if reviser is not None:
         constitution = reviser.constitution
         settings |= {"constitution": constitution.name, "constitution_revision": constitution.revision}
@@ -235,6 +252,7 @@ def _counts(decisions: Sequence[Decision]) -> Counter[str]:
     for decision in decisions:
         counts[decision.result] += 1
         counts["pairs"] += decision.pair is not None
+        counts["policy_kept"] += kept_by_policy(decision.verdict)
         counts["fallbacks"] += decision.revision is not None and decision.revision.principle == FALLBACK
         if isinstance(decision.row, Sample):
             counts[f"label {LABELS[decision.row.label]} {decision.result}"] += 1
@@ -251,7 +269,7 @@ def _finish(writer: DatasetWriter) -> dict[str, Any]:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in errors.items()) or "there is none"
         raise DataError(f"not one row of {counts['n_in']} can be used ({reasons}); check the source and its options")
     by_label = {label: {r: counts[f"label {label} {r}"] for r in RESULTS} for label in LABELS.values()}
-    totals = {key: counts[key] for key in ("n_in", *RESULTS, "fallbacks", "pairs")}
+    totals = {key: counts[key] for key in ("n_in", *RESULTS, "fallbacks", "policy_kept", "pairs")}
     totals["unlabelled"] = sum(by_label["unlabelled"].values())
     revision = writer.facts.get("generator_revision")
     return writer.finish(**totals, by_label=by_label, errors=errors, generator_revision=revision)

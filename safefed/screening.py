@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from safefed.config import ReviseConfig
+from safefed.config import PolicyConfig, ReviseConfig
 from safefed.constitution import Constitution, Outcome, Screen
 from safefed.constitution import revise as revise_samples
 from safefed.generate import Generator
+from safefed.policy import apply_policy
 from safefed.records import Action, PreferencePair, Revision, Sample, Verdict, canonical_json
 from safefed.sources import BadRow
 from safefed.store import sha256_bytes
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 Treatment = Literal["keep", "oracle", "drop", "revise"]
 Result = Literal["kept", "revised", "dropped", "errored"]
+
+NO_POLICY = PolicyConfig()
 
 _RESULTS: dict[Action, Result] = {"keep": "kept", "revise": "revised", "drop": "dropped", "error": "errored"}
 
@@ -93,10 +96,16 @@ def _owned(sample_id: str, verdict: Verdict) -> Verdict:
     return replace(verdict, sample_id=sample_id, action="error", reason="verdict-of-another-row")
 
 
-def decide(rows: Sequence[Sample | BadRow], screen: Screen, revise: Reviser | None) -> list[Decision]:
-    """One Decision per row, in order; without ``revise`` flagged rows are dropped. Errors are never kept."""
+def decide(
+    rows: Sequence[Sample | BadRow], screen: Screen, revise: Reviser | None, policy: PolicyConfig = NO_POLICY
+) -> list[Decision]:
+    """One Decision per row, in order.
+
+    Flagged rows go by ``policy`` first, else they are revised, or dropped without ``revise``. Errors are never kept.
+    Revised answers have to pass ``screen`` itself: ``policy`` does not excuse them.
+    """
     samples = [row for row in rows if isinstance(row, Sample)]
-    verdicts = screen(samples) if samples else []
+    verdicts = [apply_policy(policy, verdict) for verdict in screen(samples)] if samples else []
     pairs = list(zip(samples, verdicts, strict=True))
     flagged = [(sample, verdict) for sample, verdict in pairs if verdict.action == "revise"]
     outcomes = iter(_revised(flagged, screen, revise) if flagged and revise else ())

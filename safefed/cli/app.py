@@ -95,6 +95,7 @@ app.command(
     epilog=examples(
         "safefed preprocess dolly.csv --out clean/",
         "safefed preprocess rows.csv --out clean/ --prompt question --response answer --where split=train",
+        "safefed preprocess rows.jsonl --out clean/ --action drop --policy S6=keep --policy prompt=drop",
         "safefed preprocess train.csv --out clean/ --prompt q --join questions.csv --join-key q --join-column text",
     )
 )(preprocess)

@@ -15,6 +15,7 @@ SCREEN = "Screen and revise"
 Action = Literal["revise", "drop", "oracle", "keep"]
 Fallback = Literal["refuse", "drop"]
 RowFormat = Literal["alpaca", "dolly", "messages", "sharegpt", "prompt-completion", "preference", "hh", "columns"]
+AXES = ("prompt", "response")
 OUTCOMES = ("n_in", "kept", "revised", "dropped", "errored")
 
 
@@ -73,6 +74,14 @@ def preprocess(
         float | None,
         typer.Option(rich_help_panel=SCREEN, help="Probability from which a row is unsafe; else the filter's own."),
     ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND=FATE",
+            rich_help_panel=SCREEN,
+            help="Keep, revise or drop what is flagged for S1 … S14, prompt or response, e.g. S4=drop. Repeatable.",
+        ),
+    ] = None,
     constitution: Annotated[
         str, typer.Option(metavar="NAME|FILE", rich_help_panel=SCREEN, help="Principles to revise by.")
     ] = "default",
@@ -101,7 +110,8 @@ def preprocess(
     tree |= {"where": pairs(where, "--where"), "bucket": _bucket(bucket), "limit": limit}
     tree["join"] = _join(join, join_key, join_column, join_on)
     rows = parse(SourceConfig, tree, where_from)
-    screening = parse(ScreenConfig, {"filter": screen, "threshold": threshold}, where_from)
+    rules = {"filter": screen, "threshold": threshold, "policy": _policy(policy, action)}
+    screening = parse(ScreenConfig, rules, where_from)
     revising = parse(
         ReviseConfig, {"constitution": constitution, "attempts": attempts, "fallback": fallback}, where_from
     )
@@ -125,6 +135,18 @@ def preprocess(
         return
     typer.echo("  ".join(f"{name} {manifest[name]}" for name in OUTCOMES))
     typer.echo(f"data set: {out}")
+
+
+def _policy(rules: list[str] | None, action: Action) -> dict[str, dict[str, str]]:
+    if rules and action in ("oracle", "keep"):
+        raise ConfigError(
+            f"--policy is for what a filter flags, and --action {action} uses none; choose revise or drop"
+        )
+    by_kind = pairs(rules, "--policy")
+    return {
+        "category": {kind: fate for kind, fate in by_kind.items() if kind not in AXES},
+        "axis": {kind: fate for kind, fate in by_kind.items() if kind in AXES},
+    }
 
 
 def _join(file: str | None, key: str | None, column: str | None, on: str | None) -> dict[str, Any] | None:
