@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safefed.eval import view
 from safefed.eval.chart import panels
+from safefed.page import render
 from safefed.records import LABELS
 from safefed.store import write_atomic
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 SCREENED = ("n_in", "kept", "revised", "dropped", "errored")
 
@@ -29,16 +25,7 @@ def write_report(summary: view.Summary, path: Path) -> None:
     Raises:
         DataError: the summary has no arms, or another schema.
     """
-    html = _template().render(context(summary))
-    write_atomic(path, html.encode("utf-8", "replace"))
-
-
-@functools.cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(files("safefed.eval").joinpath("report.html").read_text("utf-8"))
+    write_atomic(path, render("safefed.eval", "report.html", context(summary)))
 
 
 def context(summary: view.Summary) -> dict[str, Any]:
