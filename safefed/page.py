@@ -1,4 +1,4 @@
-"""Self-contained HTML pages with one look: they open offline, need no scripts, and read well in the dark and on paper."""
+"""Self-contained HTML pages with one look: they open offline, need no scripts, and read well in the dark and printed."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ from safefed.progress import Progress, Silent
 from safefed.records import Record, Sample, content_hash
 from safefed.screening import NO_POLICY, Decision, Result, Reviser, Treatment, by_filter, by_label, decide, keep_all
 from safefed.sources import BadRow, read_rows, source_files
+from safefed.stopwatch import Stopwatch
 from safefed.store import sha256_bytes, sha256_file
 
 __all__ = ["Reviser", "Treatment", "load_dataset_rows", "preprocess", "screen_rows"]
@@ -51,6 +52,7 @@ def preprocess(
     model: ModelConfig = _MODEL,
     progress: Progress = _SILENT,
     chunk: int = CHUNK,
+    watch: Stopwatch | None = None,
 ) -> dict[str, Any]:
     """Screen the rows of files into the data set folder ``out``, resuming where an earlier call was cut off.
 
@@ -64,6 +66,7 @@ def preprocess(
         model: What critiques and revises; loaded when the first row is flagged.
         progress: Where to show progress; nowhere by default.
         chunk: Rows that are committed together. Equal rows are screened once within a chunk.
+        watch: Takes the time of "read", "screen", "revise" and "write", and counts the rows screened in this call.
 
     Returns:
         The manifest: see ``screen_rows``; also ``source`` and ``source_sha256`` (of every file read).
@@ -94,6 +97,7 @@ def preprocess(
         about=about,
         progress=progress,
         chunk=chunk,
+        watch=watch,
     )
 
 
@@ -121,6 +125,7 @@ def screen_rows(
     about: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = _SILENT,
     chunk: int = CHUNK,
+    watch: Stopwatch | None = None,
 ) -> dict[str, Any]:
     """``preprocess`` for rows in memory or from any reader.
 
@@ -134,6 +139,7 @@ def screen_rows(
         about: More to record; a later call with other values is refused.
         progress: Where to show progress; the total is 0 when the number of rows is not known.
         chunk: Rows that are committed together.
+        watch: As in ``preprocess``.
 
     Returns:
         The manifest: the settings; ``n_in`` = ``kept`` + ``revised`` + ``dropped`` + ``errored``; ``fallbacks``
@@ -152,19 +158,24 @@ def screen_rows(
     settings = {**_settings(action, filter, reviser, policy, chunk), **about}
     if (manifest := finished(out, settings)) is not None:
         return manifest
+    watch = watch or Stopwatch()
+    screen = watch.timed("screen", screen)
     writer = DatasetWriter(out, settings)
     generator = _Once(reviser.generator) if reviser else None
     lazy = replace(reviser, generator=generator) if reviser and generator else None
     total = len(rows) if isinstance(rows, Sequence) else 0
     with progress.task(f"screen {out.name}", total) as advance:
-        for number, batch in enumerate(_chunks(rows, chunk)):
+        for number, batch in enumerate(watch.each("read", _chunks(rows, chunk))):
             digest = content_hash([_key(row) for row in batch])
             if number < writer.n_done:
                 writer.check(number, digest)
             else:
-                decisions = decide(batch, screen, lazy, policy)
+                with watch.stage("revise"):  # what is left of it when its screens are taken out
+                    decisions = decide(batch, screen, lazy, policy)
                 facts = {"generator_revision": generator.made.revision} if generator and generator.made else {}
-                writer.commit(digest, _files(decisions, number * chunk), _counts(decisions), facts)
+                with watch.stage("write"):
+                    writer.commit(digest, _files(decisions, number * chunk), _counts(decisions), facts)
+                watch.rows += len(batch)
             advance(len(batch))
     return _finish(writer)
 

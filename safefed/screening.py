@@ -23,7 +23,7 @@ Result = Literal["kept", "revised", "dropped", "errored"]
 
 NO_POLICY = PolicyConfig()
 
-_RESULTS: dict[Action, Result] = {"keep": "kept", "revise": "revised", "drop": "dropped", "error": "errored"}
+RESULT_OF: dict[Action, Result] = {"keep": "kept", "revise": "revised", "drop": "dropped", "error": "errored"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Decision:
     @property
     def result(self) -> Result:
         """The row's outcome as the manifest counts it."""
-        return _RESULTS[self.verdict.action]
+        return RESULT_OF[self.verdict.action]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from safefed.cli.doctor import doctor
 from safefed.cli.experiment import run, train
 from safefed.cli.options import examples
 from safefed.cli.preprocess import preprocess
+from safefed.cli.report_data import report_data
 from safefed.errors import SafefedError
 
 QUIET = {
@@ -99,6 +100,13 @@ app.command(
         "safefed preprocess train.csv --out clean/ --prompt q --join questions.csv --join-key q --join-column text",
     )
 )(preprocess)
+app.command(
+    epilog=examples(
+        "safefed report-data clean/",
+        "safefed report-data clean/ --compare clean-by-detoxify/",
+        "safefed report-data clean/ --show-text",
+    )
+)(report_data)
 app.command(epilog=examples("safefed train experiment.toml --arm fedavg --out runs/one"))(train)
 app.command(
     epilog=examples(

@@ -117,24 +117,32 @@ def preprocess(
     )
     use_threads(threads)
     with working() as progress:
+        from safefed.data_report import REPORT, write_data_report
         from safefed.preprocessing import preprocess as preprocess_rows
         from safefed.sources import describe
+        from safefed.stopwatch import Stopwatch
 
         note(describe(rows).why)
-        manifest = preprocess_rows(
-            rows,
-            out,
-            action=action,
-            screen=screening,
-            revise=revising,
-            model=ModelConfig(name=model),
-            progress=progress,
-        )
+        watch = Stopwatch()
+        with watch.stage("start and finish"):
+            manifest = preprocess_rows(
+                rows,
+                out,
+                action=action,
+                screen=screening,
+                revise=revising,
+                model=ModelConfig(name=model),
+                progress=progress,
+                watch=watch,
+            )
+        if watch.rows or not (out / REPORT).exists():
+            write_data_report(out, watch=watch)
     if as_json:
         print_json(manifest)
         return
     typer.echo("  ".join(f"{name} {manifest[name]}" for name in OUTCOMES))
     typer.echo(f"data set: {out}")
+    typer.echo(f"report: {out / REPORT}")
 
 
 def _policy(rules: list[str] | None, action: Action) -> dict[str, dict[str, str]]:
