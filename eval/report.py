@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safefed.eval import view
 from safefed.eval.chart import panels
-from safefed.page import render
 from safefed.records import LABELS
 from safefed.store import write_atomic
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 SCREENED = ("n_in", "kept", "revised", "dropped", "errored")
 
@@ -25,7 +29,20 @@ def write_report(summary: view.Summary, path: Path) -> None:
     Raises:
         DataError: the summary has no arms, or another schema.
     """
-    write_atomic(path, render("safefed.eval", "report.html", context(summary)))
+    html = page_template("report.html").render(context(summary))
+    write_atomic(path, html.encode("utf-8", "replace"))
+
+
+@functools.cache
+def page_template(name: str) -> Template:
+    """A template of this package; everything put into it is escaped, nothing may be left out."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    loader = FunctionLoader(lambda name: files("safefed.eval").joinpath(name).read_text("utf-8"))
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)
 
 
 def context(summary: view.Summary) -> dict[str, Any]:

@@ -33,7 +33,10 @@ def test_importing_safefed_loads_no_heavy_library():
 
 
 def test_the_help_of_every_command_loads_no_heavy_library():
-    commands = [["--help"], *([name, "--help"] for name in ("run", "preprocess", "train", "benchmark", "doctor"))]
+    commands = [
+        ["--help"],
+        *([name, "--help"] for name in ("run", "preprocess", "report-data", "train", "benchmark", "doctor")),
+    ]
 
     assert loaded_by(calling(*commands)) == []
 
@@ -47,6 +50,7 @@ def refusals():
         "not a number": ["run", "--set", "train.learning_rate=nan"],
         "no such file": ["run", "absent.toml"],
         "threshold": ["preprocess", "absent.csv", "--out", "x", "--threshold", "nan"],
+        "policy": ["preprocess", "absent.csv", "--out", "x", "--policy", "S44=drop"],
         "suite": ["benchmark", "tiny", "--path", "advbench"],
     }
     code = """
@@ -75,6 +79,7 @@ print(json.dumps(results))
         ("not a number", "train.learning_rate"),
         ("no such file", "absent.toml"),
         ("threshold", "threshold"),
+        ("policy", "S44"),
         ("suite", "--path"),
     ],
 )

@@ -136,7 +136,7 @@ def preprocess(
                 watch=watch,
             )
         if watch.rows or not (out / REPORT).exists():
-            write_data_report(out, watch=watch)
+            write_data_report(out, watch=watch, progress=progress)
     if as_json:
         print_json(manifest)
         return

@@ -25,8 +25,8 @@ def report_data(
     """Write a page on what a screen made of a data set: counts, scores, examples by id, agreement between filters."""
     from safefed.cli.output import working
 
-    with working():
+    with working() as progress:
         from safefed.data_report import write_data_report
 
-        path = write_data_report(folder, out, compare=compare or (), show_text=show_text)
+        path = write_data_report(folder, out, compare=compare or (), show_text=show_text, progress=progress)
     typer.echo(f"report: {path}")

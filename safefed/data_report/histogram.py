@@ -28,11 +28,13 @@ def histogram(bins: Mapping[Result, Sequence[int]], threshold: float | None = No
     """
 
     def draw(axes: Axes) -> None:
+        edges = [i / BINS for i in range(BINS + 1)]
         base = [0] * BINS
-        for result, colour in COLOUR_OF.items():
-            counts = bins.get(result, [0] * BINS)
-            axes.bar([i / BINS for i in range(BINS)], counts, 1 / BINS, base, align="edge", color=colour)
-            base = [below + count for below, count in zip(base, counts, strict=True)]
+        for result in (result for result in COLOUR_OF if result in bins):
+            top = [below + count for below, count in zip(base, bins[result], strict=True)]
+            axes.stairs(top, edges, baseline=base, fill=True, color=COLOUR_OF[result])
+            base = top
+        axes.set_ylim(bottom=0)
         _cut(axes, base)
         if threshold is not None:
             axes.axvline(threshold, color="#808890", linestyle="--", linewidth=1)
@@ -51,6 +53,6 @@ def _cut(axes: Axes, totals: Sequence[int]) -> None:
     if second and first > _TALLEST * second:
         top = 1.5 * second
         axes.set_ylim(0, top)
-        where = (totals.index(first) + 0.5) / BINS
-        side = "left" if where < 0.5 else "right"
-        axes.text(where, top, f" {first:,} ↑ ", ha=side, va="top", fontsize=8)
+        place = totals.index(first)
+        left = place < BINS / 2
+        axes.text((place + left) / BINS, top, f" {first:,} ↑ ", ha="left" if left else "right", va="top", fontsize=8)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from safefed.data_report import words
@@ -13,8 +14,9 @@ from safefed.data_report.settings import policy_text, settings
 from safefed.data_report.tally import COMBINED, Tally, tally
 from safefed.data_report.text import texts
 from safefed.dataset import read_finished
+from safefed.eval.report import page_template
 from safefed.eval.view import duration
-from safefed.page import render
+from safefed.progress import Advance, Progress, Silent
 from safefed.records import HAZARDS, Verdict
 from safefed.screening import RESULT_OF, Result
 from safefed.stopwatch import Stopwatch
@@ -24,7 +26,7 @@ REPORT, REPORT_WITH_TEXT = "report.html", "report-with-text.html"
 SHORT = 12
 """Hex digits of an id that are shown."""
 
-RESULTS = ("kept", "revised", "dropped", "errored")
+RESULTS: tuple[Result, ...] = ("kept", "revised", "dropped", "errored")
 LABELS = ("unsafe", "safe", "unlabelled")
 AXES = {
     COMBINED: ("Combined", "the row must not be trained on as it is"),
@@ -34,6 +36,9 @@ AXES = {
 }
 DECIDED = {"response": "harmful answer", "prompt": "harmful request, answered", None: "not known"}
 
+_STEP = 4096
+_SILENT = Silent()
+
 
 def write_data_report(
     folder: Path,
@@ -42,6 +47,7 @@ def write_data_report(
     compare: Sequence[Path] = (),
     show_text: bool = False,
     watch: Stopwatch | None = None,
+    progress: Progress = _SILENT,
 ) -> Path:
     """Write the report on a finished data set.
 
@@ -51,6 +57,7 @@ def write_data_report(
         compare: Data sets that other filters made of the same rows.
         show_text: Show what the example rows say. Without it the page holds ids and numbers only.
         watch: How long it took to make the data set, where that is known.
+        progress: Where to show progress; nowhere by default.
 
     Returns:
         Where the page is.
@@ -61,9 +68,11 @@ def write_data_report(
     """
     path = path or folder / (REPORT_WITH_TEXT if show_text else REPORT)
     manifest = read_finished(folder)
-    counted = tally(read_verdicts(folder))
+    with progress.task(f"report on {folder.name}", manifest["n_in"]) as advance:
+        counted = tally(_advancing(read_verdicts(folder), advance))
+    examples = _examples(counted) if "filter" in manifest else []
     others = [(other, read_finished(other), agreement(folder, other)) for other in compare]
-    said = texts(folder, manifest, _shown(counted, [found for *_, found in others])) if show_text else {}
+    said = texts(folder, manifest, _shown(examples, [found for *_, found in others])) if show_text else {}
     context = {
         "name": folder.resolve().name,
         "headline": words.headline(manifest),
@@ -74,10 +83,11 @@ def write_data_report(
         "labels": [label for label in LABELS if any(manifest["by_label"][label].values())],
         "on_labels": words.on_labels(manifest),
         "flags": _flags(counted),
+        "fates": _fates(counted),
         "n_flagged": counted.n_flagged,
         "errors": sorted(manifest["errors"].items(), key=lambda item: (-item[1], item[0])),
         "figures": _figures(counted, manifest),
-        "examples": _examples(counted) if "filter" in manifest else [],
+        "examples": examples,
         "result_of": RESULT_OF,
         "comparisons": [(other.resolve().name, there, found) for other, there, found in others],
         "watch": watch if watch and watch.rows else None,
@@ -86,15 +96,22 @@ def write_data_report(
         "show_text": show_text,
         "said": said,
         "share": words.share,
+        "rows": words.rows,
         "duration": duration,
     }
-    write_atomic(path, render("safefed.data_report", "report.html", context))
+    write_atomic(path, page_template("data_report.html").render(context).encode("utf-8", "replace"))
     return path
 
 
-def _shown(counted: Tally, agreements: Iterable[Agreement]) -> set[str]:
+def _advancing(verdicts: Iterator[Verdict], advance: Advance) -> Iterator[Verdict]:
+    while batch := list(islice(verdicts, _STEP)):
+        yield from batch
+        advance(len(batch))
+
+
+def _shown(examples: Iterable[tuple[str, str, list[Verdict]]], agreements: Iterable[Agreement]) -> set[str]:
     """The ids of the rows that the page names."""
-    verdicts = [verdict for *_, some in _examples(counted) for verdict in some]
+    verdicts = [verdict for *_, some in examples for verdict in some]
     for found in agreements:
         verdicts += [here for here, _ in (*found.only_here.values, *found.only_there.values)]
     return {verdict.sample_id for verdict in verdicts}
@@ -105,7 +122,7 @@ def _facts(manifest: words.Manifest, watch: Stopwatch | None) -> list[tuple[str,
     facts = {
         "Filter": manifest.get("filter"),
         "Flagged from": f"{manifest['threshold']:.3g}" if "filter" in manifest else None,
-        "What is flagged is": {"drop": "dropped", "revise": "revised"}.get(manifest["action"]),
+        "Flagged rows are": {"drop": "dropped", "revise": "revised"}.get(manifest["action"]),
         "Policy": policy_text(manifest) if "filter" in manifest else None,
         "Screened by": {"oracle": "the rows' own labels", "keep": "nothing"}.get(manifest["action"]),
         "Speed": f"{speed:,.0f} rows/s" if speed else None,
@@ -117,8 +134,15 @@ def _flags(counted: Tally) -> list[tuple[str, list[tuple[str, Counter[Result]]]]
     """(grouped by, [(kind, flagged rows by result) …]) with the kinds of most rows first."""
     by_category = [(_hazard(category), counts) for category, counts in counted.categories.items()]
     by_axis = [(DECIDED[axis], counts) for axis, counts in counted.axes.items()]
-    groups = [("By what decided", by_axis), ("By hazard category", by_category)]
+    groups = [("By the side that decided", by_axis), ("By hazard category", by_category)]
     return [(name, sorted(kinds, key=lambda kind: -kind[1].total())) for name, kinds in groups if kinds]
+
+
+def _fates(counted: Tally) -> list[Result]:
+    """What became of flagged rows, where that was not one thing for all."""
+    total = sum(counted.categories.values(), Counter[Result]())
+    fates = [result for result in RESULTS if total[result]]
+    return fates if len(fates) > 1 else []
 
 
 def _hazard(category: str | None) -> str:

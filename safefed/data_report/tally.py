@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from safefed.filters.base import AXES
 from safefed.filters.combine import deciding_axis
 from safefed.policy import flagged
 from safefed.records import Verdict
@@ -62,7 +60,8 @@ class Tally:
         results: Rows by what became of them.
         categories: Flagged rows by hazard category and result; ``None`` is the category of what has none.
         axes: Flagged rows by the axis that decided and result.
-        histograms: Rows by score: for each axis and ``COMBINED``, by result, ``BINS`` counts. Errors have no score.
+        histograms: Rows by score: for each axis scored and ``COMBINED``, by result, ``BINS`` counts. Errors have
+            no score.
         surest: The flagged rows with the highest scores.
         least: The flagged rows with the lowest scores.
         nearest: The kept rows with the highest scores.
@@ -71,7 +70,7 @@ class Tally:
     results: Counter[Result] = field(default_factory=Counter)
     categories: defaultdict[str | None, Counter[Result]] = field(default_factory=lambda: defaultdict(Counter))
     axes: defaultdict[str | None, Counter[Result]] = field(default_factory=lambda: defaultdict(Counter))
-    histograms: dict[str, defaultdict[Result, list[int]]] = field(default_factory=dict)
+    histograms: defaultdict[str, defaultdict[Result, list[int]]] = field(default_factory=lambda: defaultdict(_bins))
     surest: Top[Verdict] = field(default_factory=Top)
     least: Top[Verdict] = field(default_factory=Top)
     nearest: Top[Verdict] = field(default_factory=Top)
@@ -92,13 +91,10 @@ class Tally:
             self.nearest.add(verdict.unsafe, verdict.sample_id, verdict)
 
     def _score(self, scores: Mapping[str, float], unsafe: float, result: Result) -> None:
-        if not scores:
-            return
-        for name in (*AXES, COMBINED):
-            value = unsafe if name == COMBINED else scores.get(name, math.nan)
-            if not math.isnan(value):
-                bins = self.histograms.setdefault(name, _bins())
-                bins[result][min(int(value * BINS), BINS - 1)] += 1
+        for axis, value in scores.items():
+            self.histograms[axis][result][min(int(value * BINS), BINS - 1)] += 1
+        if scores:
+            self.histograms[COMBINED][result][min(int(unsafe * BINS), BINS - 1)] += 1
 
     @property
     def n_flagged(self) -> int:

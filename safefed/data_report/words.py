@@ -17,12 +17,17 @@ def headline(manifest: Manifest) -> str:
     """Everything in one sentence: "Of 10 rows 7 were kept, 2 dropped, and 1 could not be used."."""
     n_in = manifest["n_in"]
     if manifest["kept"] == n_in:
-        return f"All {n_in:,} rows were kept."
+        return f"All {rows(n_in)} were kept." if n_in != 1 else "The one row was kept."
     counts = [(manifest[result], result) for result in ("kept", "revised", "dropped") if manifest[result]]
     parts = [f"{n:,} {'' if i else _were(n)}{result}" for i, (n, result) in enumerate(counts)]
     if manifest["errored"]:
         parts.append(f"{manifest['errored']:,} could not be used")
-    return f"Of {n_in:,} rows {_list(parts)}."
+    return f"Of {rows(n_in)} {_list(parts)}."
+
+
+def rows(n: int) -> str:
+    """``n`` rows."""
+    return f"{n:,} row{'' if n == 1 else 's'}"
 
 
 def _were(n: int) -> str:
@@ -49,7 +54,7 @@ def on_labels(manifest: Manifest) -> str:
         counts = manifest["by_label"][label]
         n, acted = sum(counts.values()), counts["revised"] + counts["dropped"]
         if n:
-            parts.append(f"Of {n:,} rows labelled {label}, {acted:,} ({share(acted, n)}) were revised or dropped.")
+            parts.append(f"Of {rows(n)} labelled {label}, {acted:,} ({share(acted, n)}) were revised or dropped.")
     return " ".join(parts) or "No row has a label of its own, so nothing here says how often the screen is right."
 
 
@@ -62,7 +67,7 @@ def _on_the_screen(manifest: Manifest, tally: Tally) -> Iterator[str]:
     if manifest["action"] == "keep":
         yield "Nothing was screened: every readable row was kept as it is."
     if manifest["action"] == "oracle" and manifest["unlabelled"]:
-        yield f"{manifest['unlabelled']:,} rows have no label of their own and were kept unseen."
+        yield f"{rows(manifest['unlabelled'])} without a label: kept unseen."
     if "filter" not in manifest:
         return
     n_scored = tally.results.total() - tally.results["errored"]
@@ -80,13 +85,13 @@ def _on_the_screen(manifest: Manifest, tally: Tally) -> Iterator[str]:
 
 def _on_the_outcome(manifest: Manifest, tally: Tally) -> Iterator[str]:
     if manifest["errored"] > MANY_ERRORS * manifest["n_in"]:
-        yield f"{manifest['errored']:,} rows ({share(manifest['errored'], manifest['n_in'])}) could not be used."
+        yield f"{rows(manifest['errored'])} ({share(manifest['errored'], manifest['n_in'])}) could not be used."
     if manifest["policy_kept"]:
-        yield f"The policy kept {manifest['policy_kept']:,} rows that the filter flagged."
+        yield f"The policy kept {rows(manifest['policy_kept'])} that the filter flagged."
     if manifest.get("policy", {}).get("category") and tally.n_flagged and set(tally.categories) == {None}:
         yield "The policy has rules for hazard categories, but this filter names none, so they changed nothing."
     if 2 * manifest["fallbacks"] > manifest["revised"]:
         yield (
-            f"{manifest['fallbacks']:,} of {manifest['revised']:,} revised rows are answered by a refusal template, "
-            "since no revision of theirs passed the screen."
+            f"{manifest['fallbacks']:,} of {rows(manifest['revised'])} that were revised got a refusal template for an "
+            "answer, since no revision passed the screen."
         )
