@@ -33,7 +33,7 @@ class Agreement:
     """
 
     table: dict[tuple[bool, bool], int] = field(
-        default_factory=lambda: dict.fromkeys(product((True, False), repeat=2), 0)
+        default_factory=lambda: dict.fromkeys(product((True, False), (True, False)), 0)
     )
     n_unscored: int = 0
     only_here: Top[Pair] = field(default_factory=Top)
