@@ -27,6 +27,8 @@ def histogram(bins: Mapping[Result, Sequence[int]], threshold: float | None = No
         threshold: Where to draw a line.
     """
 
+    from matplotlib.ticker import MaxNLocator
+
     def draw(axes: Axes) -> None:
         edges = [i / BINS for i in range(BINS + 1)]
         base = [0] * BINS
@@ -41,7 +43,7 @@ def histogram(bins: Mapping[Result, Sequence[int]], threshold: float | None = No
             axes.text(threshold, 1.01, f"{threshold:.2f}", transform=axes.get_xaxis_transform(), ha="center")
         axes.set_xlim(0, 1)
         axes.set_ylabel("rows")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid(axis="y")
         axes.set_axisbelow(True)
 

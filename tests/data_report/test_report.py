@@ -99,6 +99,7 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(full):
 
     assert balance.wrong == balance.open == balance.fetched == []
     assert not re.search(r"@import|url\((?!#)", full[1])
+    assert set(re.findall(r"https?://[^/\"]*", full[1])) <= {"http://www.w3.org"}  # names of SVG, nothing to fetch
 
 
 def test_the_counts_are_those_of_the_manifest_and_the_verdicts(full):
