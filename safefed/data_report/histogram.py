@@ -26,7 +26,6 @@ def histogram(bins: Mapping[Result, Sequence[int]], threshold: float | None = No
         bins: For each result ``BINS`` counts of equal steps from 0 to 1.
         threshold: Where to draw a line.
     """
-
     from matplotlib.ticker import MaxNLocator
 
     def draw(axes: Axes) -> None:
