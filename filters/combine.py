@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from safefed.filters.base import AXES
 from safefed.filters.windows import Exchange, exchanges
@@ -38,10 +39,20 @@ def combine(scores: Mapping[str, float]) -> float:
     return max(complied, scores.get("response", 0.0))
 
 
+def deciding_axis(scores: Mapping[str, float]) -> Literal["prompt", "response"] | None:
+    """Which side of the maximum decides: "response" is the harmful answer, "prompt" the harmful request that it obeys.
+
+    "response" where both are equal, None where nothing was measured.
+    """
+    if "prompt" not in scores and "response" not in scores:
+        return None
+    return "response" if scores.get("response", -1.0) >= combine(scores) else "prompt"
+
+
 def _reason(scores: Mapping[str, float], unsafe: float, threshold: float) -> str:
     if unsafe < threshold:
         return "below-threshold"
-    if scores.get("response", 0.0) >= unsafe:
+    if deciding_axis(scores) == "response":
         return "harmful-response"
     return "harmful-prompt-complied" if "response" in scores else "harmful-prompt"
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from safefed.errors import ConfigError
+from safefed.records import HAZARDS
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -27,6 +28,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ClientName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,60}$")]
 Screening = Literal["none", "oracle", "drop", "revise"]
+Fate = Literal["keep", "revise", "drop"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -139,14 +141,38 @@ class ModelConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class PolicyConfig(Section):
+    """What becomes of a flagged row by its hazard category, or by the axis that flagged it.
+
+    ``axis`` "prompt": a harmful request was answered; "response": the answer is harmful in itself. A rule for the row's
+    category goes before one for its axis, and that before what the treatment does to every other flagged row.
+    """
+
+    category: dict[str, Fate] = {}
+    axis: dict[Literal["prompt", "response"], Fate] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if unknown := sorted(self.category.keys() - HAZARDS.keys()):
+            raise ValueError(f"{unknown[0]!r} is neither a hazard category (S1 to S14) nor an axis (prompt, response)")
+        return self
+
+    @property
+    def revises(self) -> bool:
+        """Whether a rule needs a reviser."""
+        return "revise" in {*self.category.values(), *self.axis.values()}
+
+
 class ScreenConfig(Section):
     """The client-side screen.
 
-    ``threshold`` is the unsafe probability from which a row is flagged; None: the filter's own.
+    ``threshold`` is the unsafe probability from which a row is flagged; None: the filter's own. ``policy`` says what
+    becomes of flagged rows of some kinds; without it the treatment (revise or drop) is one for all.
     """
 
     filter: str = "linear"
     threshold: Share | None = None
+    policy: PolicyConfig = PolicyConfig()
 
 
 class ReviseConfig(Section):
@@ -260,12 +286,24 @@ class ExperimentConfig(Section):
             raise ValueError(f"no arm can be called {taken[0]!r}: the run folder has a folder of that name")
         return self
 
+    @model_validator(mode="after")
+    def _policy_can_be_kept(self) -> Self:
+        for name, arm in self.arms.items():
+            _check_policy(self.screen.policy, arm.screening, f"arm {name!r}")
+        return self
+
+
+def _check_policy(policy: PolicyConfig, screening: Screening, who: str) -> None:
+    if screening == "drop" and policy.revises:
+        raise ValueError(f"screen.policy revises, but {who} has screening = drop; take the rule out or write revise")
+
 
 class NodeConfig(Section):
     """A client's own ``client.toml``; nothing in it comes from the server.
 
     ``data`` is what the node owns; it is screened on the node before anything trains on it. ``screening`` is a floor,
-    ``screen.threshold`` a ceiling: the server may ask for a stricter screen, never for a weaker one.
+    ``screen.threshold`` a ceiling: the server may ask for a stricter screen, never for a weaker one. ``screen.policy``
+    is the node's alone.
     """
 
     name: ClientName
@@ -277,6 +315,11 @@ class NodeConfig(Section):
     revise: ReviseConfig = ReviseConfig()
     max_steps: Count = 10_000
     threads: Count = 1
+
+    @model_validator(mode="after")
+    def _policy_can_be_kept(self) -> Self:
+        _check_policy(self.screen.policy, self.screening, "this node")
+        return self
 
 
 def _set_path(tree: dict[str, Any], assignment: str) -> None:

@@ -37,6 +37,19 @@ Rows = Mapping[str, Iterable[Row]]
 """The rows of a chunk by file name."""
 
 
+def read_finished(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished data set.
+
+    Raises:
+        DataError: the folder holds no finished data set.
+        IntegrityError: a file changed since it was written.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None or DATA not in manifest["files"]:
+        raise DataError(f"{folder} holds no finished data set; run: safefed preprocess INPUT --out {folder}")
+    return manifest
+
+
 def load_dataset_rows(folder: Path) -> list[Sample]:
     """The samples of a finished data set, in order.
 
@@ -44,8 +57,7 @@ def load_dataset_rows(folder: Path) -> list[Sample]:
         DataError: the folder holds no finished data set.
         IntegrityError: a file changed since it was written.
     """
-    if read_manifest(folder) is None or not (folder / DATA).is_file():
-        raise DataError(f"{folder} holds no finished data set; run: safefed preprocess INPUT --out {folder}")
+    read_finished(folder)
     return [Sample.from_json(row) for row in read_jsonl(folder / DATA)]
 
 

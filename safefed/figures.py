@@ -50,6 +50,8 @@ def svg(draw: Callable[[Axes], None], *, width: float = 4.2, height: float = 3.0
         FigureCanvasSVG(figure)
         draw(figure.subplots())
         out = StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(
+            out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
     text = out.getvalue()
     return text[text.index("<svg") :].strip()

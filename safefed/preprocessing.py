@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 from safefed import __version__
-from safefed.config import ModelConfig, ReviseConfig, ScreenConfig, SourceConfig
+from safefed.config import ModelConfig, PolicyConfig, ReviseConfig, ScreenConfig, SourceConfig
 from safefed.constitution import FALLBACK, Screen, load_constitution
 from safefed.dataset import (
     DATA,
@@ -35,11 +35,13 @@ from safefed.filters.drift import count_name
 from safefed.filters.profile import ProfiledFilter
 from safefed.generate import Generator, LocalGenerator
 from safefed.models import load_model
+from safefed.policy import kept_by_policy
 from safefed.progress import Advance, Progress, Silent
 from safefed.records import Sample, content_hash
 from safefed.scoring import Chunk, scorer
-from safefed.screening import Decision, Result, Reviser, Treatment, by_filter, by_label, decide, keep_all
+from safefed.screening import NO_POLICY, Decision, Result, Reviser, Treatment, by_filter, by_label, decide, keep_all
 from safefed.sources import BadRow, read_rows, source_files
+from safefed.stopwatch import Stopwatch
 from safefed.store import sha256_bytes, sha256_file
 
 __all__ = ["Reviser", "Treatment", "load_dataset_rows", "preprocess", "screen_rows"]
@@ -68,6 +70,7 @@ def preprocess(
     chunk: int | None = None,
     workers: int = 1,
     resume: bool = True,
+    watch: Stopwatch | None = None,
 ) -> dict[str, Any]:
     """Screen the rows of files into the data set folder ``out``, resuming where an earlier call was cut off.
 
@@ -76,7 +79,7 @@ def preprocess(
         out: The folder; ``safefed.dataset`` says what it will hold.
         action: What becomes of unsafe rows: "revise", "drop", "oracle" (drop what the rows' own labels call unsafe)
             or "keep" (no screen at all). The last two load no filter.
-        screen: Filter and threshold.
+        screen: Filter, threshold and policy.
         revise: The constitutional stage, for the action "revise".
         model: What critiques and revises; loaded when the first row is flagged.
         progress: Where to show progress; nowhere by default.
@@ -85,6 +88,7 @@ def preprocess(
         workers: Processes that score rows, beside this one, which reads and writes; 1 = all in this one. More need an
             ``if __name__ == "__main__"`` guard in a script.
         resume: Whether to go on with an unfinished ``out``; otherwise it is refused.
+        watch: Takes the time of "read", "screen", "revise" and "write", and counts the rows screened in this call.
 
     Returns:
         The manifest: see ``screen_rows``; also ``source`` and ``source_sha256`` (of every file read).
@@ -94,7 +98,7 @@ def preprocess(
         DataError: a source cannot be read, or not one of its rows is usable.
         IntegrityError: a file in ``out`` was changed.
     """
-    _check_action(action)
+    _check_action(action, screen.policy)
     sources = _sources(source)
     rows = chain.from_iterable([read_rows(each) for each in sources])
     about: dict[str, Any] = {"source": [each.model_dump(mode="json") for each in sources]}
@@ -111,11 +115,13 @@ def preprocess(
         action=action,
         filter=judge,
         reviser=reviser,
+        policy=screen.policy,
         about=about,
         progress=progress,
         chunk=chunk,
         workers=workers,
         resume=resume,
+        watch=watch,
     )
 
 
@@ -139,11 +145,13 @@ def screen_rows(
     action: Treatment,
     filter: Filter | None = None,
     reviser: Reviser | None = None,
+    policy: PolicyConfig = NO_POLICY,
     about: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = _SILENT,
     chunk: int | None = None,
     workers: int = 1,
     resume: bool = True,
+    watch: Stopwatch | None = None,
 ) -> dict[str, Any]:
     """``preprocess`` for rows in memory or from any reader.
 
@@ -153,17 +161,20 @@ def screen_rows(
         action: As in ``preprocess``.
         filter: For "drop" and "revise".
         reviser: For "revise".
+        policy: What becomes of flagged rows of some kinds instead, for "drop" (where it cannot revise) and "revise".
         about: More to record; a later call with other values is refused.
         progress: Where to show progress; the total is 0 when the number of rows is not known.
         chunk: As in ``preprocess``.
         workers: As in ``preprocess``; more than 1 need a filter that ``load_filter`` finds by its name.
         resume: As in ``preprocess``.
+        watch: As in ``preprocess``.
 
     Returns:
         The manifest: the settings; ``n_in`` = ``kept`` + ``revised`` + ``dropped`` + ``errored``; ``fallbacks``
-        (revised by a refusal template), ``pairs``, ``unlabelled``, ``by_label`` (outcomes by the rows' own label),
-        ``errors`` (by reason), ``generator_revision`` (None if nothing was flagged), ``files`` with their sha-256;
-        with a filter profile ``drift`` (see ``safefed.filters.drift.Drift``; None if no row was scored).
+        (revised by a refusal template), ``policy_kept`` (flagged rows that the policy kept), ``pairs``,
+        ``unlabelled``, ``by_label`` (outcomes by the rows' own label), ``errors`` (by reason), ``generator_revision``
+        (None if nothing was flagged), ``files`` with their sha-256; with a filter profile ``drift`` (see
+        ``safefed.filters.drift.Drift``; None if no row was scored).
 
     Raises:
         ConfigError: see ``preprocess``; or what the action needs was not given.
@@ -171,22 +182,29 @@ def screen_rows(
         IntegrityError: a file in ``out`` was changed.
         SafefedError: a worker died; what is finished stays, to be resumed.
     """
+    _check_action(action, policy)
     screen = _screen(action, filter, reviser)
     reviser = reviser if action == "revise" else None
     chunk = chunk or (REVISE_CHUNK if reviser else CHUNK)
-    settings = {**_settings(action, filter, reviser, chunk), **about}
+    settings = {**_settings(action, filter, reviser, policy, chunk), **about}
     if (manifest := finished(out, settings)) is not None:
         return manifest
+    watch = watch or Stopwatch()
+    screen = watch.timed("screen", screen)
     writer = DatasetWriter(out, settings, resume=resume)
     generator = _Once(reviser.generator) if reviser else None
     lazy = replace(reviser, generator=generator) if reviser and generator else None
     total = len(rows) if isinstance(rows, Sequence) else 0
     judge = filter if action in ("drop", "revise") else None
+    chunks = watch.each("read", _chunks(rows, chunk))
     with progress.task(f"screen {out.name}", total) as advance, scorer(screen, judge, workers) as score:
-        for batch, verdicts in score(_to_do(_chunks(rows, chunk), writer, advance)):
-            decisions = decide(batch.rows, verdicts, screen, lazy)
+        for batch, verdicts in watch.each("screen", score(_to_do(chunks, writer, advance))):
+            with watch.stage("revise"):  # what is left of it when its screens are taken out
+                decisions = decide(batch.rows, verdicts, screen, lazy, policy)
             facts = {"generator_revision": generator.made.revision} if generator and generator.made else {}
-            writer.commit(batch.digest, _files(decisions, writer.counts["n_in"]), _counts(decisions), facts)
+            with watch.stage("write"):
+                writer.commit(batch.digest, _files(decisions, writer.counts["n_in"]), _counts(decisions), facts)
+            watch.rows += len(batch.rows)
             advance(len(batch.rows))
     return _finish(writer, _drift(filter, writer.counts))
 
@@ -213,13 +231,14 @@ class _Once:
         return self.made
 
 
-def _check_action(action: str) -> None:
+def _check_action(action: str, policy: PolicyConfig) -> None:
     if action not in get_args(Treatment):
         raise ConfigError(f"action {action!r} is not known; choose one of {', '.join(get_args(Treatment))}")
+    if action == "drop" and policy.revises:
+        raise ConfigError("the policy revises some rows, which action 'drop' cannot; choose revise, or drop them too")
 
 
 def _screen(action: Treatment, judge: Filter | None, reviser: Reviser | None) -> Screen:
-    _check_action(action)
     if action in ("keep", "oracle"):
         return keep_all if action == "keep" else by_label
     if judge is None:
@@ -229,10 +248,13 @@ def _screen(action: Treatment, judge: Filter | None, reviser: Reviser | None) ->
     return by_filter(judge)
 
 
-def _settings(action: Treatment, judge: Filter | None, reviser: Reviser | None, chunk: int) -> dict[str, Any]:
+def _settings(
+    action: Treatment, judge: Filter | None, reviser: Reviser | None, policy: PolicyConfig, chunk: int
+) -> dict[str, Any]:
     settings: dict[str, Any] = {"schema": 1, "safefed": __version__, "action": action, "chunk": chunk}
     if action in ("drop", "revise") and judge is not None:
         settings |= {"filter": judge.name, "filter_revision": judge.revision, "threshold": judge.threshold}
+        settings |= {"policy": policy.model_dump(mode="json")}
     if reviser is not None:
         constitution = reviser.constitution
         settings |= {"constitution": constitution.name, "constitution_revision": constitution.revision}
@@ -290,6 +312,7 @@ def _counts(decisions: Sequence[Decision]) -> Counter[str]:
     for decision in decisions:
         counts[decision.result] += 1
         counts["pairs"] += decision.pair is not None
+        counts["policy_kept"] += kept_by_policy(decision.verdict)
         counts["fallbacks"] += decision.revision is not None and decision.revision.principle == FALLBACK
         if isinstance(decision.row, Sample):
             counts[f"label {LABELS[decision.row.label]} {decision.result}"] += 1
@@ -316,7 +339,7 @@ def _finish(writer: DatasetWriter, facts: Mapping[str, Any]) -> dict[str, Any]:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in errors.items()) or "there is none"
         raise DataError(f"not one row of {counts['n_in']} can be used ({reasons}); check the source and its options")
     by_label = {label: {r: counts[f"label {label} {r}"] for r in RESULTS} for label in LABELS.values()}
-    totals = {key: counts[key] for key in ("n_in", *RESULTS, "fallbacks", "pairs")}
+    totals = {key: counts[key] for key in ("n_in", *RESULTS, "fallbacks", "policy_kept", "pairs")}
     totals["unlabelled"] = sum(by_label["unlabelled"].values())
     revision = writer.facts.get("generator_revision")
     return writer.finish(**totals, by_label=by_label, errors=errors, generator_revision=revision, **facts)

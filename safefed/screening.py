@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from safefed.config import ReviseConfig
+from safefed.config import PolicyConfig, ReviseConfig
 from safefed.constitution import Constitution, Outcome, Screen
 from safefed.constitution import revise as revise_samples
 from safefed.generate import Generator
+from safefed.policy import apply_policy
 from safefed.records import Action, PreferencePair, Revision, Sample, Verdict, canonical_json
 from safefed.sources import BadRow
 from safefed.store import sha256_bytes
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 Treatment = Literal["keep", "oracle", "drop", "revise"]
 Result = Literal["kept", "revised", "dropped", "errored"]
 
-_RESULTS: dict[Action, Result] = {"keep": "kept", "revise": "revised", "drop": "dropped", "error": "errored"}
+NO_POLICY = PolicyConfig()
+
+RESULT_OF: dict[Action, Result] = {"keep": "kept", "revise": "revised", "drop": "dropped", "error": "errored"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Decision:
     @property
     def result(self) -> Result:
         """The row's outcome as the manifest counts it."""
-        return _RESULTS[self.verdict.action]
+        return RESULT_OF[self.verdict.action]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +97,23 @@ def _owned(sample_id: str, verdict: Verdict) -> Verdict:
 
 
 def decide(
-    rows: Sequence[Sample | BadRow], verdicts: Sequence[Verdict], screen: Screen, revise: Reviser | None
+    rows: Sequence[Sample | BadRow],
+    verdicts: Sequence[Verdict],
+    screen: Screen,
+    revise: Reviser | None,
+    policy: PolicyConfig = NO_POLICY,
 ) -> list[Decision]:
-    """One Decision per row, in order; without ``revise`` flagged rows are dropped. Errors are never kept.
+    """One Decision per row, in order. Errors are never kept.
 
     Args:
         rows: As they were read.
         verdicts: One for each Sample among them.
-        screen: What revised rows have to pass.
-        revise: What flagged rows go through.
+        screen: What revised rows have to pass; ``policy`` does not excuse them.
+        revise: What flagged rows go through; without it they are dropped.
+        policy: What becomes of flagged rows of some kinds instead.
     """
     samples = [row for row in rows if isinstance(row, Sample)]
+    verdicts = [apply_policy(policy, verdict) for verdict in verdicts]
     pairs = list(zip(samples, verdicts, strict=True))
     flagged = [(sample, verdict) for sample, verdict in pairs if verdict.action == "revise"]
     outcomes = iter(_revised(flagged, screen, revise) if flagged and revise else ())

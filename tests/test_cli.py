@@ -11,7 +11,7 @@ from safefed.cli.app import Commands
 from safefed.cli.output import print_json, working
 from safefed.errors import DataError, GateRefused, IntegrityError, QuorumError
 
-COMMANDS = ("run", "preprocess", "calibrate", "train", "benchmark", "doctor")
+COMMANDS = ("run", "preprocess", "report-data", "calibrate", "train", "benchmark", "doctor")
 
 
 def call(*arguments, command=app):
@@ -103,6 +103,10 @@ def test_an_unknown_arm_is_refused_and_the_known_ones_are_named():
         (["--where", "split"], "--where NAME=VALUE"),
         (["--format", "parquet"], "--format"),
         (["--action", "burn"], "--action"),
+        (["--policy", "S4"], "--policy NAME=VALUE"),
+        (["--policy", "S44=drop"], "S44"),
+        (["--policy", "S4=burn"], "S4"),
+        (["--policy", "S4=drop", "--action", "oracle"], "choose revise or drop"),
     ],
 )
 def test_a_half_given_preprocess_option_exits_2_and_says_what_to_write(tmp_path, options, words):
@@ -134,3 +138,56 @@ def test_the_users_own_environment_wins_over_the_quiet_defaults(monkeypatch):
 
     assert os.environ["TOKENIZERS_PARALLELISM"] == "true"
     assert "HF_HUB_OFFLINE" not in os.environ
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """A data set that the command made, and what it printed."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "rows.csv").write_text("prompt,response,label\nq1,a1,0\nq2,a2,1\nq3,a3,0\n")
+    columns = ("--prompt", "prompt", "--response", "response", "--label", "label")
+    command = ("preprocess", str(folder / "rows.csv"), "--out", str(folder / "clean"), "--action", "oracle", *columns)
+    return folder / "clean", command, call(*command)
+
+
+def test_preprocess_writes_a_report_with_its_speed_and_names_it(clean):
+    folder, _, result = clean
+
+    assert result.exit_code == 0, result.output
+    assert f"report: {folder / 'report.html'}" in result.stdout
+    html = (folder / "report.html").read_text("utf-8")
+    assert "Of 3 rows 2 were kept and 1 dropped." in html
+    assert "<h2>Time</h2>" in html
+
+
+def test_the_same_command_again_leaves_data_and_report_as_they_are(clean):
+    folder, command, _ = clean
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    assert call(*command).exit_code == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_report_that_is_missing_is_written_again(clean, tmp_path):
+    folder, command, _ = clean
+    (folder / "report.html").rename(tmp_path / "report.html")
+
+    assert call(*command).exit_code == 0
+    assert "Of 3 rows" in (folder / "report.html").read_text("utf-8")
+
+
+def test_report_data_writes_where_it_is_told_and_compares(clean, tmp_path):
+    folder, _, _ = clean
+
+    result = call("report-data", str(folder), "--compare", str(folder), "--out", str(tmp_path / "page.html"))
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"report: {tmp_path / 'page.html'}\n"
+    assert "Compared with clean" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_report_data_without_a_data_set_exits_3_and_says_what_to_run(tmp_path):
+    result = call("report-data", str(tmp_path))
+
+    assert result.exit_code == 3
+    assert "safefed preprocess" in result.stderr

@@ -8,6 +8,7 @@ import pytest
 
 import safefed
 
+HELPED = ("run", "preprocess", "report-data", "calibrate", "train", "benchmark", "doctor")
 HEAVY = ("torch", "transformers", "datasets", "flwr", "sklearn", "pandas", "detoxify", "peft", "trl")
 REPORT = f"\nimport json, sys; print(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))), file=sys.stderr)"
 
@@ -33,10 +34,7 @@ def test_importing_safefed_loads_no_heavy_library():
 
 
 def test_the_help_of_every_command_loads_no_heavy_library():
-    commands = [
-        ["--help"],
-        *([name, "--help"] for name in ("run", "preprocess", "calibrate", "train", "benchmark", "doctor")),
-    ]
+    commands = [["--help"], *([name, "--help"] for name in HELPED)]
 
     assert loaded_by(calling(*commands)) == []
 
@@ -50,6 +48,7 @@ def refusals():
         "not a number": ["run", "--set", "train.learning_rate=nan"],
         "no such file": ["run", "absent.toml"],
         "threshold": ["preprocess", "absent.csv", "--out", "x", "--threshold", "nan"],
+        "policy": ["preprocess", "absent.csv", "--out", "x", "--policy", "S44=drop"],
         "suite": ["benchmark", "tiny", "--path", "advbench"],
     }
     code = """
@@ -78,6 +77,7 @@ print(json.dumps(results))
         ("not a number", "train.learning_rate"),
         ("no such file", "absent.toml"),
         ("threshold", "threshold"),
+        ("policy", "S44"),
         ("suite", "--path"),
     ],
 )

@@ -17,6 +17,7 @@ from safefed.cli.doctor import doctor
 from safefed.cli.experiment import run, train
 from safefed.cli.options import examples
 from safefed.cli.preprocess import preprocess
+from safefed.cli.report_data import report_data
 from safefed.errors import SafefedError
 
 QUIET = {
@@ -97,10 +98,18 @@ app.command(
     epilog=examples(
         "safefed preprocess dolly.csv --out clean/",
         "safefed preprocess rows.csv --out clean/ --prompt question --response answer --where split=train",
+        "safefed preprocess rows.jsonl --out clean/ --action drop --policy S6=keep --policy prompt=drop",
         "safefed preprocess big.jsonl --out clean/ --action drop --workers auto --resume",
         "safefed preprocess train.csv --out clean/ --prompt q --join questions.csv --join-key q --join-column text",
     )
 )(preprocess)
+app.command(
+    epilog=examples(
+        "safefed report-data clean/",
+        "safefed report-data clean/ --compare clean-by-detoxify/",
+        "safefed report-data clean/ --show-text",
+    )
+)(report_data)
 app.command(
     epilog=examples(
         "safefed calibrate labelled.csv --label unsafe --out hospital.json",

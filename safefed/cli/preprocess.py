@@ -25,14 +25,17 @@ from safefed.cli.options import (
     UnsafeValues,
     Where,
     Workers,
+    pairs,
     source_config,
     use_threads,
     worker_count,
 )
+from safefed.errors import ConfigError
 
 SCREEN = "Screen and revise"
 Action = Literal["revise", "drop", "oracle", "keep"]
 Fallback = Literal["refuse", "drop"]
+AXES = ("prompt", "response")
 OUTCOMES = ("n_in", "kept", "revised", "dropped", "errored")
 
 
@@ -71,6 +74,14 @@ def preprocess(
         float | None,
         typer.Option(rich_help_panel=SCREEN, help="Probability from which a row is unsafe; else the filter's own."),
     ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND=FATE",
+            rich_help_panel=SCREEN,
+            help="Keep, revise or drop what is flagged for S1 … S14, prompt or response, e.g. S4=drop. Repeatable.",
+        ),
+    ] = None,
     constitution: Annotated[
         str, typer.Option(metavar="NAME|FILE", rich_help_panel=SCREEN, help="Principles to revise by.")
     ] = "default",
@@ -106,28 +117,36 @@ def preprocess(
         bucket=bucket,
         limit=limit,
     )
-    screening = parse(ScreenConfig, {"filter": screen, "threshold": threshold}, where_from)
+    rules = {"filter": screen, "threshold": threshold, "policy": _policy(policy, action)}
+    screening = parse(ScreenConfig, rules, where_from)
     revising = parse(
         ReviseConfig, {"constitution": constitution, "attempts": attempts, "fallback": fallback}, where_from
     )
     processes = worker_count(workers)
     use_threads(threads)
     with working() as progress:
+        from safefed.data_report import REPORT, write_data_report
         from safefed.preprocessing import preprocess as preprocess_rows
         from safefed.sources import describe
+        from safefed.stopwatch import Stopwatch
 
         note(describe(rows).why)
-        manifest = preprocess_rows(
-            rows,
-            out,
-            action=action,
-            screen=screening,
-            revise=revising,
-            model=ModelConfig(name=model),
-            progress=progress,
-            workers=processes,
-            resume=resume,
-        )
+        watch = Stopwatch()
+        with watch.stage("start and finish"):
+            manifest = preprocess_rows(
+                rows,
+                out,
+                action=action,
+                screen=screening,
+                revise=revising,
+                model=ModelConfig(name=model),
+                progress=progress,
+                workers=processes,
+                resume=resume,
+                watch=watch,
+            )
+        if watch.rows or not (out / REPORT).exists():
+            write_data_report(out, watch=watch, progress=progress)
     if warning := _drifted(manifest.get("drift"), screen):
         note(warning)
     if as_json:
@@ -135,6 +154,19 @@ def preprocess(
         return
     typer.echo("  ".join(f"{name} {manifest[name]}" for name in OUTCOMES))
     typer.echo(f"data set: {out}")
+    typer.echo(f"report: {out / REPORT}")
+
+
+def _policy(rules: list[str] | None, action: Action) -> dict[str, dict[str, str]]:
+    if rules and action in ("oracle", "keep"):
+        raise ConfigError(
+            f"--policy is for what a filter flags, and --action {action} uses none; choose revise or drop"
+        )
+    by_kind = pairs(rules, "--policy")
+    return {
+        "category": {kind: fate for kind, fate in by_kind.items() if kind not in AXES},
+        "axis": {kind: fate for kind, fate in by_kind.items() if kind in AXES},
+    }
 
 
 def _drifted(drift: dict[str, Any] | None, screen: str) -> str | None:

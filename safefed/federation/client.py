@@ -58,9 +58,11 @@ def node_config(context: Context) -> NodeConfig:
 
 
 def effective_screen(node: NodeConfig, ask: Ask) -> tuple[Screening, ScreenConfig]:
-    """The stricter of what the node demands and what the server asks for."""
+    """The stricter of what the node demands and what the server asks for; the policy is always the node's own."""
     stricter = STRICTNESS[ask.screening] >= STRICTNESS[node.screening]
     screening = ask.screening if stricter else node.screening
+    if screening == "drop" and node.screen.policy.revises:  # as strict, and what the policy needs
+        screening = "revise"
     threshold = _stricter_threshold(node.screen, ask.threshold) if stricter else node.screen.threshold
     return screening, node.screen.model_copy(update={"threshold": threshold})
 
@@ -118,7 +120,7 @@ def _hello(message: Message, node: NodeConfig) -> RecordDict:
     check_identity(node, ask)
     folder, screening = prepared(node, ask)
     manifest = read_manifest(folder) or {}
-    counts = {key: manifest[key] for key in ("n_in", "kept", "revised", "dropped", "errored")}
+    counts = {key: manifest[key] for key in ("n_in", "kept", "revised", "dropped", "errored", "policy_kept")}
     hello = Hello(name=node.name, dataset=sha256_file(folder / "data.jsonl"), screening=screening, **counts)
     return RecordDict({"config": ConfigRecord({"hello": hello.model_dump_json()})})
 

@@ -100,7 +100,10 @@ class Job(Ask):
 
 
 class Hello(Section):
-    """A client's answer to Ask: who it is and what it will train on; counts and hashes, never text."""
+    """A client's answer to Ask: who it is and what it will train on; counts and hashes, never text.
+
+    ``policy_kept`` of the kept rows were flagged, and kept because the client's own policy says so.
+    """
 
     name: ClientName
     dataset: Digest
@@ -110,6 +113,7 @@ class Hello(Section):
     revised: Annotated[int, Field(ge=0)]
     dropped: Annotated[int, Field(ge=0)]
     errored: Annotated[int, Field(ge=0)]
+    policy_kept: Annotated[int, Field(ge=0)] = 0
 
 
 def from_text(schema: type[AnySection], text: object, where: str) -> AnySection:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from safefed.filters.combine import combine, score_exchanges, to_verdict
+from safefed.filters.combine import combine, deciding_axis, score_exchanges, to_verdict
 from safefed.records import Sample
 
 COMPLIES = {"prompt": 0.9, "response": 0.1, "refusal": 0.05}
@@ -81,3 +81,20 @@ def test_equal_texts_are_scored_once_per_axis():
 
     assert asked == [("prompt", ("a",)), ("response", ("b", "c")), ("refusal", ("b", "c"))]
     assert rows == [[{"prompt": 0.25, "response": 0.25, "refusal": 0.25}]] * 3
+
+
+@pytest.mark.parametrize(
+    ("scores", "axis"),
+    [
+        ({"prompt": 0.9}, "prompt"),
+        ({"response": 0.9}, "response"),
+        ({"prompt": 0.9, "response": 0.8, "refusal": 0.0}, "prompt"),
+        ({"prompt": 0.9, "response": 0.8, "refusal": 0.5}, "response"),
+        ({"prompt": 0.9, "response": 0.9}, "response"),
+        ({"prompt": 0.0}, "prompt"),
+        ({"refusal": 0.9}, None),
+        ({}, None),
+    ],
+)
+def test_the_deciding_axis_is_the_side_of_the_maximum(scores, axis):
+    assert deciding_axis(scores) == axis

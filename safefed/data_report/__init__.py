@@ -1,0 +1,7 @@
+"""The report on one client's screened data: what came in, what became of it, and why."""
+
+from __future__ import annotations
+
+from safefed.data_report.report import REPORT, write_data_report
+
+__all__ = ["REPORT", "write_data_report"]
