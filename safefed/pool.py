@@ -29,7 +29,7 @@ def process_pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of ``workers`` fresh processes; when the body raises, they are stopped at once.
 
     They are spawned, so a script that gets here needs an ``if __name__ == "__main__"`` guard. Ctrl-C is the parent's
-    to handle. A worker that dies raises BrokenProcessPool from its future.
+    to handle. A worker that dies raises BrokenProcessPool from its future, and from the next ``submit``.
 
     Args:
         workers: Processes, started as they are needed.

@@ -56,23 +56,23 @@ def scorer(screen: Screen, judge: Filter | None, workers: int) -> Iterator[Score
 
 def _ordered(pool: ProcessPoolExecutor, workers: int, judge: Filter, chunks: Iterable[Chunk]) -> Scored:
     waiting: deque[tuple[Chunk, Future[list[Verdict]]]] = deque()
-    for chunk in chunks:
-        waiting.append((chunk, pool.submit(_score, judge.name, judge.threshold, judge.revision, chunk.samples)))
-        if len(waiting) == 2 * workers:
-            yield _first(waiting)
-    while waiting:
-        yield _first(waiting)
-
-
-def _first(waiting: deque[tuple[Chunk, Future[list[Verdict]]]]) -> tuple[Chunk, list[Verdict]]:
-    chunk, future = waiting.popleft()
     try:
-        return chunk, future.result()
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(_score, judge.name, judge.threshold, judge.revision, chunk.samples)))
+            if len(waiting) == 2 * workers:
+                yield _first(waiting)
+        while waiting:
+            yield _first(waiting)
     except BrokenProcessPool:
         raise SafefedError(
             "a worker process died (killed, or out of memory); go on with --resume, "
             "with fewer --workers if memory was short"
         ) from None
+
+
+def _first(waiting: deque[tuple[Chunk, Future[list[Verdict]]]]) -> tuple[Chunk, list[Verdict]]:
+    chunk, future = waiting.popleft()
+    return chunk, future.result()
 
 
 def _score(name: str, threshold: float, revision: str, samples: Sequence[Sample]) -> list[Verdict]:
