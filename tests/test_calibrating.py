@@ -114,6 +114,7 @@ def test_rows_that_look_otherwise_are_reported_as_drift_with_what_to_do(made, tm
     assert (drift["n"], drift["n_profile"]) == (200, 60)
     assert "no longer look like those of the 60" in screened.stderr
     assert "run safefed calibrate again" in screened.stderr
+    assert "run safefed calibrate again" in (tmp_path / "clean" / "report.html").read_text()
 
 
 def test_drift_is_counted_once_per_row_however_often_screening_is_cut_off(made, tmp_path):

@@ -36,7 +36,8 @@ def safefed(*arguments, limit=0, cwd=None):
 
 
 def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """Without the report, which says how long the screen took."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "report.html"}
 
 
 def message(**turn):

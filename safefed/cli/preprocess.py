@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -125,7 +125,7 @@ def preprocess(
     processes = worker_count(workers)
     use_threads(threads)
     with working() as progress:
-        from safefed.data_report import REPORT, write_data_report
+        from safefed.data_report import REPORT, drifted, write_data_report
         from safefed.preprocessing import preprocess as preprocess_rows
         from safefed.sources import describe
         from safefed.stopwatch import Stopwatch
@@ -147,8 +147,8 @@ def preprocess(
             )
         if watch.rows or not (out / REPORT).exists():
             write_data_report(out, watch=watch, progress=progress)
-    if warning := _drifted(manifest.get("drift"), screen):
-        note(warning)
+    if warning := drifted(manifest):
+        note(f"warning: {warning}")
     if as_json:
         print_json(manifest)
         return
@@ -167,13 +167,3 @@ def _policy(rules: list[str] | None, action: Action) -> dict[str, dict[str, str]
         "category": {kind: fate for kind, fate in by_kind.items() if kind not in AXES},
         "axis": {kind: fate for kind, fate in by_kind.items() if kind in AXES},
     }
-
-
-def _drifted(drift: dict[str, Any] | None, screen: str) -> str | None:
-    if not drift or not drift["drifted"]:
-        return None
-    return (
-        f"warning: the scores of these {drift['n']} rows no longer look like those of the {drift['n_profile']} that "
-        f"{screen} was made on (Kolmogorov-Smirnov {drift['statistic']:.2f}, limit {drift['limit']:.2f}), so its "
-        "threshold may not hold; label a new random slice of them and run safefed calibrate again"
-    )

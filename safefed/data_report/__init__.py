@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from safefed.data_report.report import REPORT, write_data_report
+from safefed.data_report.words import drifted
 
-__all__ = ["REPORT", "write_data_report"]
+__all__ = ["REPORT", "drifted", "write_data_report"]

@@ -70,6 +70,8 @@ def _on_the_screen(manifest: Manifest, tally: Tally) -> Iterator[str]:
         yield f"{rows(manifest['unlabelled'])} without a label: kept unseen."
     if "filter" not in manifest:
         return
+    if text := drifted(manifest):
+        yield f"{text[0].upper()}{text[1:]}."
     n_scored = tally.results.total() - tally.results["errored"]
     if n_scored and tally.n_flagged == n_scored:
         yield (
@@ -81,6 +83,18 @@ def _on_the_screen(manifest: Manifest, tally: Tally) -> Iterator[str]:
             f"{share(tally.n_flagged, n_scored)} of the rows were flagged. If most of this data is harmless, the "
             "threshold does not fit it: label some of the rows below and calibrate on them."
         )
+
+
+def drifted(manifest: Manifest) -> str | None:
+    """What to know of rows that score unlike those of the filter's profile; None if they score alike."""
+    drift = manifest.get("drift")
+    if not drift or not drift["drifted"]:
+        return None
+    return (
+        f"the scores of these {drift['n']:,} rows no longer look like those of the {drift['n_profile']:,} that "
+        f"{manifest['filter']} was made on (Kolmogorov-Smirnov {drift['statistic']:.2f}, limit {drift['limit']:.2f}), "
+        "so its threshold may not hold; label a new random slice of them and run safefed calibrate again"
+    )
 
 
 def _on_the_outcome(manifest: Manifest, tally: Tally) -> Iterator[str]:
