@@ -96,6 +96,12 @@ def score_exchanges(
     return [[_row(exchange, known) for exchange in talk] for talk in talks]
 
 
+def distinct_texts(samples: Sequence[Sample], axes: Sequence[str] = AXES) -> list[str]:
+    """Every text that one of ``axes`` is about, once: for a model that reads a text once for all its axes."""
+    talks = (exchanges(sample) for sample in samples)
+    return list(dict.fromkeys(text for talk in talks for row in talk for axis in axes for text in row.get(axis, ())))
+
+
 def _score_once(talks: Sequence[Sequence[Exchange]], axis: str, score: AxisScorer) -> dict[str, float]:
     texts = list(dict.fromkeys(text for talk in talks for exchange in talk for text in exchange.get(axis, ())))
     return dict(zip(texts, map(float, score(axis, texts)), strict=True)) if texts else {}

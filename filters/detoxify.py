@@ -6,25 +6,22 @@ for something terrible passes. They do not know the refusal axis, so an answer t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safefed.errors import ConfigError, DataError
 from safefed.filters.checkpoint import check_hash, load_checkpoint, recorded_hash, split_hash
-from safefed.filters.combine import score_exchanges, to_verdict
-from safefed.filters.windows import windows
+from safefed.filters.combine import distinct_texts, score_exchanges, to_verdict
+from safefed.filters.encoder_batches import Encoder, split_dtype
 from safefed.records import Sample, Verdict, content_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DEFAULT = "unbiased"
-WINDOW = 400
-"""Characters of text that are scored together; windows overlap by half."""
-
-BATCH = 32
 _MOST_TOKENS = 512
+_AXES = ("prompt", "response")
 
 
 def locate(argument: str) -> tuple[Path, str]:
@@ -69,87 +66,50 @@ def _named(url: str) -> tuple[Path, str]:
 class DetoxifyFilter:
     """Scores "prompt" and "response" as the highest toxicity class of the highest window.
 
+    A text within the model's limit (512 tokens, special ones included) is one window and scores exactly as in
+    ``Detoxify.predict``: the raw text, with nothing normalised. A longer text is read in overlapping windows to its end.
+
     Args:
         argument: "unbiased" (default), "original", "multilingual", "original-small", "unbiased-small", or the path of a
             checkpoint, optionally with "#sha256=HEX". A path's hash may also stand in PATH.sha256; one of them must.
-            If the path's folder holds config.json and tokenizer files, nothing is fetched from the hub.
+            If the path's folder holds config.json and tokenizer files, nothing is fetched from the hub. "#dtype=float32"
+            or "#dtype=bfloat16" at the end overrides the choice by hardware.
         threshold: The unsafe probability from which a row is to be revised.
 
     Raises:
-        ConfigError: no such model.
+        ConfigError: no such model or dtype.
         DataError: checkpoint, configuration or tokenizer cannot be found or read.
         IntegrityError: the checkpoint's hash is unknown or wrong; it was not un-pickled.
     """
 
     def __init__(self, argument: str | None = None, *, threshold: float = 0.5) -> None:
-        import torch
-
-        path, expected = locate(argument or DEFAULT)
+        model_name, dtype = split_dtype(argument or DEFAULT)
+        path, expected = locate(model_name)
         digest = check_hash(path, expected)
-        model, self._tokenizer, self._classes = _build(path)
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        model.to(self._device)
-        self._model = model.eval()
-        self._limit = min(_MOST_TOKENS, self._tokenizer.model_max_length, model.config.max_position_embeddings - 2)
+        model, tokenizer, self._classes = _build(path)
+        self._encoder = Encoder(model, tokenizer, limit=_MOST_TOKENS, dtype=dtype)
         self.threshold = threshold
         self.name = f"detoxify:{argument}" if argument else "detoxify"
-        tokens = self._tokenizer.backend_tokenizer.to_str()
-        self.revision = content_hash([digest, model.config.to_json_string(), tokens, WINDOW, threshold])
+        tokens = tokenizer.backend_tokenizer.to_str()
+        settings = [self._encoder.limit, self._encoder.dtype, threshold]
+        self.revision = content_hash([digest, model.config.to_json_string(), tokens, settings])
 
     def score(self, samples: Sequence[Sample]) -> list[Verdict]:
         """See ``Filter``; equal texts are scored once per call."""
-        settings = {"name": self.name, "revision": self.revision}
-        rows = score_exchanges(samples, self.probabilities, ("prompt", "response"))
-        return [
-            to_verdict(sample.id, scores, threshold=self.threshold, **settings)
-            for sample, scores in zip(samples, rows, strict=True)
-        ]
+        texts = distinct_texts(samples, _AXES)
+        known = dict(zip(texts, self._toxicity(texts), strict=True))
+        rows = score_exchanges(samples, lambda _, asked: [known[text] for text in asked], _AXES)
+        settings: dict[str, Any] = {"name": self.name, "revision": self.revision, "threshold": self.threshold}
+        return [to_verdict(sample.id, scores, **settings) for sample, scores in zip(samples, rows, strict=True)]
 
     def probabilities(self, axis: str, texts: Sequence[str]) -> list[float]:  # noqa: ARG002
         """The toxicity of each text, whatever the axis; NaN if the model gives one."""
-        import numpy as np
-
-        parts = [windows(text, WINDOW) for text in texts]
-        scores = iter(self._toxicity([part for found in parts for part in found]))
-        return [round(float(np.max([next(scores) for _ in found])), 6) for found in parts]
+        return self._toxicity(texts)
 
     def _toxicity(self, texts: Sequence[str]) -> list[float]:
-        """One score per text, in order; scored longest first, so that batches are evenly long."""
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        scores = [0.0] * len(texts)
-        for start in range(0, len(order), BATCH):
-            chosen = order[start : start + BATCH]
-            for i, score in zip(chosen, self._batch([texts[i] for i in chosen]), strict=True):
-                scores[i] = score
-        return scores
+        from scipy.special import expit
 
-    def _batch(self, texts: list[str]) -> list[float]:
-        """The highest class of each text; what is over the model's token limit overflows into further rows."""
-        import torch
-
-        tokens = self._tokenizer(
-            texts,
-            truncation=True,
-            max_length=self._limit,
-            stride=self._limit // 4,
-            return_overflowing_tokens=True,
-            padding=True,
-            return_tensors="pt",
-        )
-        owner = tokens.pop("overflow_to_sample_mapping")
-        rows = [
-            self._forward({name: part.to(self._device) for name, part in zip(tokens, found, strict=True)})
-            for found in zip(*(torch.split(tensor, BATCH) for tensor in tokens.values()), strict=True)
-        ]
-        highest = torch.full((len(texts),), -1.0)
-        return [float(x) for x in highest.scatter_reduce(0, owner, torch.cat(rows), "amax")]
-
-    def _forward(self, inputs: Mapping[str, Any]) -> Any:
-        import torch
-
-        with torch.inference_mode():
-            logits = self._model(**inputs).logits[:, : self._classes]
-        return torch.sigmoid(logits.float()).amax(dim=1).cpu()
+        return [round(float(expit(rows[:, : self._classes]).max()), 6) for rows in self._encoder.outputs(texts)]
 
 
 def _build(path: Path) -> tuple[Any, PreTrainedTokenizerBase, int]:

@@ -10,6 +10,7 @@ from safefed.filters.base import Filter
 
 FILTERS = {
     "linear": "safefed.filters.linear:LinearFilter",
+    "classifier": "safefed.filters.classifier:ClassifierFilter",
     "detoxify": "safefed.filters.detoxify:DetoxifyFilter",
     "guard": "safefed.filters.guard:GuardFilter",
     "profile": "safefed.filters.profile:ProfiledFilter",
@@ -25,7 +26,8 @@ def load_filter(name: str, *, threshold: float | None = None) -> Filter:
 
     Args:
         name: "linear", "detoxify", or "name:argument": "detoxify:unbiased", "detoxify:/path/to/checkpoint.ckpt",
-            "linear:/path/to/folder", "guard:/path/to/Llama-Guard-3-8B", "profile:/path/to/profile.json".
+            "linear:/path/to/folder", "classifier:/path/to/folder", "guard:/path/to/Llama-Guard-3-8B",
+            "profile:/path/to/profile.json".
         threshold: The unsafe probability in [0, 1] from which a row is flagged; the filter's own by default.
 
     Raises:
