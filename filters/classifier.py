@@ -136,6 +136,7 @@ def _labels(source: Source) -> tuple[list[str], LabelMap]:
 def _load(source: Source) -> tuple[Any, PreTrainedTokenizerBase]:
     """The model in float32, every weight of it read from safetensors, and its tokenizer."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     options: dict[str, Any] = {"revision": source.revision, "trust_remote_code": False}
@@ -144,7 +145,7 @@ def _load(source: Source) -> tuple[Any, PreTrainedTokenizerBase]:
         model, report = AutoModelForSequenceClassification.from_pretrained(
             source.model, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(source, error) from None
     if lacking := sorted(report["missing_keys"]):
         raise DataError(

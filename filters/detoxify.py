@@ -67,13 +67,13 @@ class DetoxifyFilter:
     """Scores "prompt" and "response" as the highest toxicity class of the highest window.
 
     A text within the model's limit (512 tokens, special ones included) is one window and scores exactly as in
-    ``Detoxify.predict``: the raw text, with nothing normalised. A longer text is read in overlapping windows to its end.
+    ``Detoxify.predict``: raw text, nothing normalised. A longer text is read in overlapping windows to its end.
 
     Args:
         argument: "unbiased" (default), "original", "multilingual", "original-small", "unbiased-small", or the path of a
             checkpoint, optionally with "#sha256=HEX". A path's hash may also stand in PATH.sha256; one of them must.
-            If the path's folder holds config.json and tokenizer files, nothing is fetched from the hub. "#dtype=float32"
-            or "#dtype=bfloat16" at the end overrides the choice by hardware.
+            If the path's folder holds config.json and tokenizer files, nothing is fetched from the hub.
+            "#dtype=float32" or "#dtype=bfloat16" at the end overrides the choice by hardware.
         threshold: The unsafe probability from which a row is to be revised.
 
     Raises:

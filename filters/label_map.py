@@ -33,8 +33,8 @@ class LabelMap(Section):
 
     Attributes:
         labels: The labels that count; the others are safe.
-        activation: "softmax" if exactly one label holds for a text (an axis scores as the sum over its labels), "sigmoid"
-            if each may hold by itself (as the highest).
+        activation: "softmax" if exactly one label holds for a text (an axis scores as the sum over its labels),
+            "sigmoid" if each may hold by itself (as the highest).
         model: A hub id, or a folder relative to this file, by default the file's own.
         revision: The hub revision (a commit) to load.
         max_tokens: Tokens of a window, special ones included; the model's limit by default.

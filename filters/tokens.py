@@ -93,7 +93,7 @@ def _groups(parts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
 def spans(n: int, size: int) -> list[tuple[int, int]]:
     """(start, end) of the windows of at most ``size`` tokens over ``n``.
 
-    One window if all fits; else each begins three quarters of a window after the one before, and the last ends at ``n``.
+    One window if all fits; else each begins three quarters of a window after the one before; the last ends at ``n``.
     """
     last = max(n - size, 0)
     starts = [*range(0, last, max(1, size - size // 4)), last]

@@ -39,6 +39,47 @@ def build_toy_model(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def build_letter_bert(
+    folder: Path, labels: list[str], marks: dict[str, str], limit: int = 64, bias: float = -4.0, rest: float = -9.0
+):
+    """A small BERT, one token a letter, saved like a hub model: a label holds for a text with its letter in it.
+
+    ``marks`` is {label: letter}; without any the weights are random. ``bias`` is that of marked labels, ``rest`` that
+    of the others.
+    """
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    letters = [chr(c) for c in range(33, 127)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    table = {token: i for i, token in enumerate(vocabulary)}
+    BertTokenizer(vocab=table, model_max_length=limit).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(table), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+        max_position_embeddings=limit, id2label=dict(enumerate(labels)), label2id={n: i for i, n in enumerate(labels)},
+        initializer_range=0.3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(config)
+    if marks:
+        for name, tensor in model.state_dict().items():
+            tensor.fill_(1.0 if "LayerNorm.weight" in name else 0.0)
+        attention = model.bert.encoder.layer[0].attention
+        for linear in (attention.self.value, attention.output.dense, model.bert.pooler.dense):
+            linear.weight.data.copy_(torch.eye(8))
+        model.classifier.bias.data.copy_(torch.tensor([bias if label in marks else rest for label in labels]))
+        for place, (label, letter) in enumerate(marks.items()):
+            model.bert.embeddings.word_embeddings.weight.data[[table[letter], table[f"##{letter}"]], place] = 1.0
+            model.classifier.weight.data[labels.index(label), place] = 10.0
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="session")
+def make_letter_bert():
+    return build_letter_bert
+
+
 @pytest.fixture(scope="session")
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_toy_model(tmp_path_factory.mktemp("toy-model"))

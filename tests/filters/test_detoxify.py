@@ -1,5 +1,6 @@
 import hashlib
 import math
+import random
 import socket
 import urllib.error
 
@@ -14,32 +15,17 @@ TOXIC = "zzz"
 FILLER = "We had tea and bread near the river. " * 700
 
 
-def build(folder, *, bias=-4.0):
-    """A BERT in detoxify's checkpoint layout that calls text toxic if and only if it holds the letter z."""
-    import torch
-    import transformers
+@pytest.fixture(scope="module")
+def build(make_letter_bert):
+    def make(folder, *, bias=-4.0):
+        """A BERT in detoxify's checkpoint layout that calls text toxic if and only if it holds the letter z."""
+        model = make_letter_bert(folder, ["toxic", "insult", "threat", "other"], {"insult": "z"}, bias=bias)
+        state = model.state_dict()
+        state["classifier.weight"][3], state["classifier.bias"][3] = 99.0, 9.0  # no class of the checkpoint's
+        save(folder / "tiny.ckpt", state)
+        return folder / "tiny.ckpt"
 
-    letters = [chr(c) for c in range(33, 127)]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
-    table = {token: i for i, token in enumerate(vocabulary)}
-    transformers.BertTokenizer(vocab=table, model_max_length=64).save_pretrained(folder)
-    config = transformers.BertConfig(
-        vocab_size=len(table), hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
-        max_position_embeddings=64, num_labels=4,
-    )  # fmt: skip
-    config.save_pretrained(folder)
-    model = transformers.BertForSequenceClassification(config)
-    state = {name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()}
-    state |= {name: tensor for name, tensor in model.state_dict().items() if "LayerNorm.weight" in name}
-    state["bert.embeddings.word_embeddings.weight"][[table["z"], table["##z"]], 0] = 1.0
-    for name in ("self.value", "output.dense"):
-        state[f"bert.encoder.layer.0.attention.{name}.weight"] = torch.eye(8)
-    state["bert.pooler.dense.weight"] = torch.eye(8)
-    state["classifier.weight"][1, 0] = 10.0
-    state["classifier.weight"][3] = 99.0
-    state["classifier.bias"] = torch.tensor([-9.0, bias, -9.0, 9.0])
-    save(folder / "tiny.ckpt", state)
-    return folder / "tiny.ckpt"
+    return make
 
 
 def save(path, state, **arch):
@@ -57,7 +43,7 @@ def record(path):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory, build):
     return build(tmp_path_factory.mktemp("detoxify"))
 
 
@@ -81,16 +67,57 @@ def test_toxic_text_after_five_thousand_words_is_caught_as_alone(judge):
 
     assert len(FILLER.split()) >= 5000
     assert alone.action == after.action == between.action == "revise"
-    assert alone.scores["response"] == pytest.approx(after.scores["response"], abs=1e-4)
     assert none.action == "keep"
 
 
-def test_text_beyond_the_token_limit_inside_one_window_is_caught(judge):
-    assert judge.score([Sample.of("hi", "ab " * 120 + TOXIC)])[0].action == "revise"
+@pytest.fixture(scope="module")
+def random_checkpoint(tmp_path_factory, make_letter_bert):
+    folder = tmp_path_factory.mktemp("random")
+    model = make_letter_bert(folder, ["toxic", "insult", "threat", "other"], {}, limit=512)
+    save(folder / "tiny.ckpt", model.state_dict(), model_type=str(folder))
+    return folder / "tiny.ckpt"
+
+
+def mixed_texts(longest, seed=0):
+    """Texts of 0 to ``longest`` letters, each a token, with what a normaliser would touch between them."""
+    draw = random.Random(seed)
+    between = [" ", "\n", "  ", "\t", "\0", "\u200b", "\ufeff", "\u0430", "E", "\U0001f600", "!!!!!", "[SEP]"]
+    for length in (0, 1, 2, longest, longest, *(draw.randrange(longest) for _ in range(35))):
+        letters = [draw.choice("abcdefgz") for _ in range(length)]
+        yield "".join(x + draw.choice(between) * (draw.random() < 0.2 and length < longest // 2) for x in letters)
+
+
+def predicted(checkpoint, texts):
+    """Upstream's highest class of each text, predicted by itself."""
+    from detoxify import Detoxify
+
+    upstream = Detoxify(checkpoint=checkpoint)
+    return [max(upstream.predict(text).values()) for text in texts]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 1e-2)])
+def test_texts_within_the_limit_score_as_upstream_predicts_them(random_checkpoint, dtype, tolerance):
+    texts = list(mixed_texts(510))
+    expected = predicted(random_checkpoint, texts)
+
+    found = DetoxifyFilter(f"{random_checkpoint}#dtype={dtype}").probabilities("response", texts)
+
+    assert found == pytest.approx(expected, abs=tolerance)
+    assert max(expected) - min(expected) > 0.05
+
+
+def test_a_longer_text_scores_at_least_as_upstream_predicts_its_first_window(random_checkpoint):
+    texts = ["".join(random.Random(seed).choices("abcz ", k=2000)) for seed in range(5)]
+    judge = DetoxifyFilter(f"{random_checkpoint}#dtype=float32")
+
+    first = [1 / (1 + math.exp(-float(rows[0, :3].max()))) for rows in judge._encoder.outputs(texts)]
+
+    assert first == pytest.approx(predicted(random_checkpoint, texts), abs=1e-5)
+    assert all(score >= start - 1e-6 for score, start in zip(judge.probabilities("prompt", texts), first, strict=True))
 
 
 def test_every_sample_gets_one_verdict_in_order(judge):
-    samples = [Sample.of(text, text) for text in ("", "\0", TOXIC, "ok", "x y " * 500, TOXIC, "\U0001f600")] * 3
+    samples = [Sample.of(text, text) for text in ("", "\0", TOXIC, "ok", "x y " * 500, TOXIC, "\0a", "\ud800")] * 3
 
     verdicts = judge.score(samples)
 
@@ -99,7 +126,7 @@ def test_every_sample_gets_one_verdict_in_order(judge):
     assert judge.score([]) == []
 
 
-def test_a_checkpoint_with_one_byte_changed_is_refused_before_it_is_unpickled(tmp_path):
+def test_a_checkpoint_with_one_byte_changed_is_refused_before_it_is_unpickled(tmp_path, build):
     path = build(tmp_path)
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
@@ -109,7 +136,7 @@ def test_a_checkpoint_with_one_byte_changed_is_refused_before_it_is_unpickled(tm
         DetoxifyFilter(str(path))
 
 
-def test_a_checkpoint_of_unknown_hash_is_refused_and_the_hash_may_stand_in_the_name(tmp_path):
+def test_a_checkpoint_of_unknown_hash_is_refused_and_the_hash_may_stand_in_the_name(tmp_path, build):
     path = build(tmp_path)
     path.with_name("tiny.ckpt.sha256").unlink()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -119,7 +146,7 @@ def test_a_checkpoint_of_unknown_hash_is_refused_and_the_hash_may_stand_in_the_n
     assert DetoxifyFilter(f"{path}#sha256={digest}").score([Sample.of(TOXIC)])[0].action == "revise"
 
 
-def test_a_model_that_gives_nan_errs_on_every_sample(tmp_path):
+def test_a_model_that_gives_nan_errs_on_every_sample(tmp_path, build):
     judge = DetoxifyFilter(str(build(tmp_path, bias=math.nan)))
 
     verdict = judge.score([Sample.of("hi", "yes")])[0]
@@ -127,11 +154,11 @@ def test_a_model_that_gives_nan_errs_on_every_sample(tmp_path):
     assert (verdict.action, verdict.reason) == ("error", "score-not-a-probability")
 
 
-def test_the_revision_changes_with_the_weights(tmp_path, judge):
+def test_the_revision_changes_with_the_weights(tmp_path, judge, build):
     assert DetoxifyFilter(str(build(tmp_path, bias=-3.0))).revision != judge.revision
 
 
-def test_weights_of_another_model_are_refused_instead_of_filled_in_at_random(tmp_path):
+def test_weights_of_another_model_are_refused_instead_of_filled_in_at_random(tmp_path, build):
     build(tmp_path)
     save(tmp_path / "empty.ckpt", {})
 
