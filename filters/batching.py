@@ -1,8 +1,30 @@
-"""Batches of about equal work: sorted by length, so that little is padding, under a budget of tokens."""
+"""Work once per distinct item, in batches of about equal work: sorted by length, so that little is padding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item", bound=Hashable)
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+def each_once(items: Sequence[Item], work: Callable[[list[Item]], Sequence[Result]]) -> list[Result]:
+    """``work`` on the distinct items, given back to each of ``items`` in order."""
+    distinct = list(dict.fromkeys(items))
+    found = dict(zip(distinct, work(distinct), strict=True))
+    return [found[item] for item in items]
+
+
+def in_batches(
+    rows: Sequence[Row], lengths: Sequence[int], budget: int, work: Callable[[list[Row]], Sequence[Result]]
+) -> list[Result]:
+    """``work`` on every row, in ``batches``; one result per row, in order."""
+    found = {}
+    for batch in batches(lengths, budget):
+        found.update(zip(batch, work([rows[i] for i in batch]), strict=True))
+    return [found[i] for i in range(len(rows))]
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from safefed.errors import ConfigError, DataError
-from safefed.filters.batching import batches
+from safefed.filters.batching import each_once, in_batches
 from safefed.filters.tokens import spans, special_tokens, token_ids, token_limit
+from safefed.generate import padded
+from safefed.models import has_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -37,16 +39,6 @@ def split_dtype(argument: str) -> tuple[str, DType]:
         if wanted == known:
             return name, known
     raise ConfigError(f"{name}#dtype= must be followed by one of {', '.join(get_args(DType))}, not {wanted!r}")
-
-
-def has_bfloat16(device: str) -> bool:
-    """Whether the hardware multiplies bfloat16 matrices faster than float32."""
-    import torch
-
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 class Encoder:
@@ -97,34 +89,26 @@ class Encoder:
 
     def outputs(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """The logits (windows, n) of each text's windows, in order; a text within the limit has one window."""
-        unique = dict.fromkeys(texts)
-        tokens = token_ids(self._tokenizer, list(unique))
+        return each_once(texts, self._outputs) if texts else []
+
+    def _outputs(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        tokens = token_ids(self._tokenizer, texts)
         cuts = [[ids[start:end] for start, end in spans(len(ids), self._size)] for ids in tokens]
         rows = self.run([window for windows in cuts for window in windows])
-        ends = np.cumsum([len(windows) for windows in cuts])
-        found = dict(zip(unique, np.split(rows, ends[:-1]) if unique else [], strict=True))
-        return [found[text] for text in texts]
+        return np.split(rows, np.cumsum([len(windows) for windows in cuts])[:-1])
 
     def run(self, windows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """The logits (len(windows), n) of windows of tokens without special ones, in order."""
-        rows: list[Any] = [None] * len(windows)
+        lengths = [len(window) + self.limit - self._size for window in windows]
         with self._fast():
-            for batch in batches([len(window) + self.limit - self._size for window in windows], self._budget):
-                logits = self._forward([windows[i] for i in batch])
-                for i, row in zip(batch, logits, strict=True):
-                    rows[i] = row
+            rows = in_batches(windows, lengths, self._budget, self._forward)
         return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32)
 
-    def _forward(self, windows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        import torch
-
+    def _forward(self, windows: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
         rows = [[*self._before, *window.tolist(), *self._after] for window in windows]
-        longest = max(map(len, rows))
-        ids = torch.tensor([row + [self._pad] * (longest - len(row)) for row in rows], device=self._device)
-        lengths = torch.tensor([len(row) for row in rows], device=self._device)
-        mask = (torch.arange(longest, device=self._device) < lengths[:, None]).long()
-        found: NDArray[np.float32] = self._model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
-        return found
+        ids, mask = padded(rows, self._pad, self._device, left=False)
+        logits: NDArray[np.float32] = self._model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
+        return list(logits)
 
     @contextmanager
     def _fast(self) -> Iterator[None]:

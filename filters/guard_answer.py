@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from safefed.errors import DataError
-from safefed.filters.batching import batches
+from safefed.filters.batching import each_once, in_batches
 from safefed.filters.guard_profile import Question
 from safefed.filters.guard_prompt import encode
 from safefed.generate import padded
@@ -99,13 +99,12 @@ class AnswerReader:
 
     def read(self, prompts: Sequence[Sequence[int]], words: Words) -> list[Answer]:
         """One answer per prompt, in order; NaN if the model gives one."""
-        distinct = list(dict.fromkeys(map(tuple, prompts)))
-        found: dict[tuple[int, ...], Answer] = {}
-        lengths = [len(prompt) + len(words.opening) for prompt in distinct]
-        for rows in batches(lengths, BUDGET):
-            chosen = [distinct[i] for i in rows]
-            found.update(zip(chosen, self._batch(chosen, words), strict=True))
-        return [found[tuple(prompt)] for prompt in prompts]
+
+        def read(distinct: Sequence[Sequence[int]]) -> list[Answer]:
+            lengths = [len(prompt) + len(words.opening) for prompt in distinct]
+            return in_batches(distinct, lengths, BUDGET, lambda batch: self._batch(batch, words))
+
+        return each_once([tuple(prompt) for prompt in prompts], read)
 
     def _batch(self, prompts: Sequence[Sequence[int]], words: Words) -> list[Answer]:
         logs = self._log_probabilities([[*prompt, *words.opening] for prompt in prompts], len(words.opening) + 1)

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from safefed.filters.detoxify import DetoxifyFilter
-from safefed.filters.encoder_batches import has_bfloat16
 from safefed.filters.tokens import spans, token_ids
+from safefed.models import has_bfloat16
 from safefed.records import Sample
 from safefed.store import sha256_file
 

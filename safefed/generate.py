@@ -178,14 +178,17 @@ class LocalGenerator:
         return Generation(str(text).strip(), "length" if end is None else "stop")
 
 
-def padded(prompts: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts as one tensor, padded on the left, and its mask; both (rows, longest prompt)."""
+def padded(
+    prompts: Sequence[Sequence[int]], pad: int, device: Any, *, left: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts as one tensor, padded on the left (right: for encoders), and its mask; both (rows, longest prompt)."""
     import torch
 
     width = max(map(len, prompts))
-    gaps = [width - len(prompt) for prompt in prompts]
-    ids = [[pad] * gap + list(prompt) for gap, prompt in zip(gaps, prompts, strict=True)]
-    mask = [[0] * gap + [1] * (width - gap) for gap in gaps]
+    gaps = [(width - len(prompt), 0) if left else (0, width - len(prompt)) for prompt in prompts]
+    rows = zip(gaps, prompts, strict=True)
+    ids = [[pad] * before + list(prompt) + [pad] * after for (before, after), prompt in rows]
+    mask = [[0] * before + [1] * (width - before - after) + [0] * after for before, after in gaps]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 

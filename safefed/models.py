@@ -61,7 +61,18 @@ def _dtype(config: ModelConfig, device: str) -> torch.dtype:
     return torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
-def _device(config: ModelConfig) -> str:
+def has_bfloat16(device: str) -> bool:
+    """Whether the hardware multiplies bfloat16 matrices faster than float32."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def device_of(config: ModelConfig) -> str:
+    """Where the model is to be: "cuda" or "cpu". Raises ConfigError when that is not there."""
     import torch
 
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -155,7 +166,7 @@ def empty_model(config: ModelConfig) -> PreTrainedModel:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    dtype = _dtype(config, _device(config))
+    dtype = _dtype(config, device_of(config))
     try:
         shape = AutoConfig.from_pretrained(source_of(config), revision=config.revision)
         with torch.device("meta"):
@@ -185,7 +196,7 @@ def read_model(config: ModelConfig, *, chat: bool = True) -> LoadedModel:
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(config, chat=chat)
-    device = _device(config)
+    device = device_of(config)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             source_of(config),

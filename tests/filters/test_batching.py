@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safefed.filters.batching import batches
+from safefed.filters.batching import batches, each_once, in_batches
 
 
 @given(st.lists(st.integers(0, 600)), st.integers(1, 4096))
@@ -17,3 +17,17 @@ def test_batches_hold_rows_of_neighbouring_lengths_longest_first(lengths, budget
     order = [i for batch in batches(lengths, budget) for i in batch]
 
     assert [lengths[i] for i in order] == sorted(lengths, reverse=True)
+
+
+@given(st.lists(st.text(max_size=5)), st.integers(1, 20))
+def test_results_come_back_in_order_each_distinct_item_having_been_worked_on_once(items, budget):
+    seen = []
+
+    def work(batch):
+        seen.extend(batch)
+        return [item.upper() for item in batch]
+
+    found = each_once(items, lambda distinct: in_batches(distinct, list(map(len, distinct)), budget, work))
+
+    assert found == [item.upper() for item in items]
+    assert sorted(seen) == sorted(set(items))

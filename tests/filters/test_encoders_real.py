@@ -11,8 +11,8 @@ import pytest
 
 from safefed.filters.classifier import ClassifierFilter
 from safefed.filters.detoxify import DetoxifyFilter
-from safefed.filters.encoder_batches import has_bfloat16
 from safefed.filters.label_map import FILE
+from safefed.models import has_bfloat16
 
 DATA = Path(os.environ.get("SAFEFED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 N = 2000

@@ -193,6 +193,17 @@ def test_the_revision_changes_with_weights_template_taxonomy_and_threshold(make_
     assert GuardFilter(named).revision == revisions[0]
 
 
+def test_a_processor_with_bfloat16_runs_a_guard_in_it_unless_told_otherwise(make_guard, monkeypatch):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    named = f"llama-guard-3={make_guard('llama-guard-3')}"
+    quick, exact, halved = (GuardFilter(f"{named}{dtype}") for dtype in ("", "#dtype=float32", "#dtype=bfloat16"))
+
+    kept, flagged = quick.score([Sample.of("hi", "yes"), Sample.of(f"a {BAD}")])
+
+    assert (kept.action, flagged.action) == ("keep", "revise")
+    assert quick.revision == halved.revision != exact.revision
+
+
 def test_words_that_begin_alike_are_refused(guard_parts):
     tokenizer = guard_parts.make_tokenizer()
     question = profiles()["llama-guard-3"].questions[0]
