@@ -21,7 +21,7 @@ from typing import Any
 
 from safefed.errors import ConfigError, DataError, IntegrityError
 from safefed.records import Record, Sample, canonical_json, content_hash
-from safefed.store import MANIFEST, read_jsonl, read_manifest, read_sealed, write_manifest, write_sealed
+from safefed.store import MANIFEST, read_jsonl, read_manifest, read_sealed, write_json, write_sealed
 
 DATA, VERDICTS, REVISIONS, PAIRS, QUARANTINE = FILES = (
     "data.jsonl",
@@ -31,10 +31,6 @@ DATA, VERDICTS, REVISIONS, PAIRS, QUARANTINE = FILES = (
     "quarantine.jsonl",
 )
 JOURNAL = "journal.json"
-
-Row = Record | Mapping[str, Any]
-Rows = Mapping[str, Iterable[Row]]
-"""The rows of a chunk by file name."""
 
 
 def read_finished(folder: Path) -> dict[str, Any]:
@@ -134,14 +130,16 @@ class DatasetWriter:
             )
         return True
 
-    def commit(self, digest: str, rows: Rows, counts: Mapping[str, int], facts: Mapping[str, str]) -> None:
-        """Add one chunk: its rows by file name, its counts, and facts that all chunks must agree on.
+    def commit(
+        self, digest: str, lines: Mapping[str, bytes], counts: Mapping[str, int], facts: Mapping[str, str]
+    ) -> None:
+        """Add one chunk: its lines by file name, its counts, and facts that all chunks must agree on.
 
         Raises:
             ConfigError: a fact is not what an earlier chunk said.
         """
         _check_settings(self._folder, {key: self.facts.get(key, value) for key, value in facts.items()}, facts)
-        files = {name: file.append(rows.get(name, ())) for name, file in self._files.items()}
+        files = {name: file.append(lines.get(name, b"")) for name, file in self._files.items()}
         journal = {
             "settings": self._settings,
             "chunks": self._journal["chunks"] + 1,
@@ -179,7 +177,9 @@ class DatasetWriter:
                 f"{self._folder} was begun with more input rows ({self._begun['chunks']} chunks, now {self._n_given}); "
                 "give another --out or delete the folder"
             )
-        manifest = write_manifest(self._folder, FILES, **self._settings, **facts)
+        hashes = {name: self._files[name].mark["sha256"] for name in sorted(FILES)}
+        manifest = {**self._settings, **facts, "files": hashes}
+        write_json(self._folder / MANIFEST, manifest)
         (self._folder / JOURNAL).unlink()
         return manifest
 
@@ -212,9 +212,8 @@ class _Growing:
             raise IntegrityError(f"{path} changed since its last finished chunk; delete {path.parent} and rerun")
         os.truncate(path, self._size)
 
-    def append(self, rows: Iterable[Row]) -> dict[str, Any]:
-        """Put ``rows`` on disk; returns the new mark."""
-        data = b"".join(map(_line, rows))
+    def append(self, data: bytes) -> dict[str, Any]:
+        """Put ``data`` on disk; returns the new mark."""
         if data:
             with self._path.open("ab") as handle:
                 handle.write(data)
@@ -222,6 +221,11 @@ class _Growing:
                 os.fsync(handle.fileno())
         self._size += len(data)
         self._hash.update(data)
+        return self.mark
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """What is on disk."""
         return {"bytes": self._size, "sha256": self._hash.hexdigest()}
 
 
@@ -234,6 +238,11 @@ def _hash_of_start(path: Path, size: int) -> Any:
     return digest
 
 
+def json_lines(rows: Iterable[Record | Mapping[str, Any]]) -> bytes:
+    """One JSON object a line, as the files of a data set hold them. Raises ValueError on NaN and infinities."""
+    return b"".join(map(_line, rows))
+
+
 def _fields(value: Any) -> dict[str, Any]:
     return value.fields() if isinstance(value, Record) else dict(value)
 
@@ -242,7 +251,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_fields
 _ASCII_ENCODER = json.JSONEncoder(allow_nan=False, default=_fields)
 
 
-def _line(row: Row) -> bytes:
+def _line(row: Record | Mapping[str, Any]) -> bytes:
     try:
         return (_ENCODER.encode(row) + "\n").encode()
     except UnicodeEncodeError:  # a lone surrogate has no UTF-8; escaped it survives the round trip

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -17,29 +15,18 @@ from typing import Any, get_args
 
 from safefed import __version__
 from safefed.config import ModelConfig, PolicyConfig, ReviseConfig, ScreenConfig, SourceConfig
-from safefed.constitution import FALLBACK, Screen, load_constitution
-from safefed.dataset import (
-    DATA,
-    PAIRS,
-    QUARANTINE,
-    REVISIONS,
-    VERDICTS,
-    DatasetWriter,
-    Rows,
-    finished,
-    load_dataset_rows,
-)
+from safefed.constitution import Screen, load_constitution
+from safefed.dataset import DatasetWriter, finished, load_dataset_rows
 from safefed.errors import ConfigError, DataError
 from safefed.filters import Filter, load_filter
-from safefed.filters.drift import count_name
 from safefed.filters.profile import ProfiledFilter
 from safefed.generate import Generator, LocalGenerator
 from safefed.models import load_model
-from safefed.policy import kept_by_policy
+from safefed.outcomes import LABELS, RESULTS
 from safefed.progress import Advance, Progress, Silent
 from safefed.records import Sample, content_hash
-from safefed.scoring import Chunk, scorer
-from safefed.screening import NO_POLICY, Decision, Result, Reviser, Treatment, by_filter, by_label, decide, keep_all
+from safefed.scoring import Chunk, treatment
+from safefed.screening import NO_POLICY, Reviser, Treatment, by_filter, by_label, keep_all
 from safefed.sources import BadRow, read_rows, source_files
 from safefed.stopwatch import Stopwatch
 from safefed.store import sha256_bytes, sha256_file
@@ -51,9 +38,6 @@ CHUNK, REVISE_CHUNK = 1024, 256
 
 CHUNK_CHARACTERS = 8 << 20
 """Text (of bad rows, bytes) that ends a chunk before it is full, so that huge rows do not add up in memory."""
-
-RESULTS: tuple[Result, ...] = get_args(Result)
-LABELS = {True: "unsafe", False: "safe", None: "unlabelled"}
 
 _SCREEN, _REVISE, _MODEL, _SILENT = ScreenConfig(), ReviseConfig(), ModelConfig(), Silent()
 
@@ -197,13 +181,12 @@ def screen_rows(
     total = len(rows) if isinstance(rows, Sequence) else 0
     judge = filter if action in ("drop", "revise") else None
     chunks = watch.each("read", _chunks(rows, chunk))
-    with progress.task(f"screen {out.name}", total) as advance, scorer(screen, judge, workers) as score:
-        for batch, verdicts in watch.each("screen", score(_to_do(chunks, writer, advance))):
-            with watch.stage("revise"):  # what is left of it when its screens are taken out
-                decisions = decide(batch.rows, verdicts, screen, lazy, policy)
+    working = treatment(screen, judge, lazy, policy, workers, watch)
+    with progress.task(f"screen {out.name}", total) as advance, working as treat:
+        for batch, found in watch.each("screen", treat(_to_do(chunks, writer, advance))):
             facts = {"generator_revision": generator.made.revision} if generator and generator.made else {}
             with watch.stage("write"):
-                writer.commit(batch.digest, _files(decisions, writer.counts["n_in"]), _counts(decisions), facts)
+                writer.commit(batch.digest, found.files, found.counts, facts)
             watch.rows += len(batch.rows)
             advance(len(batch.rows))
     return _finish(writer, _drift(filter, writer.counts))
@@ -264,63 +247,27 @@ def _settings(
 
 def _chunks(rows: Iterable[Sample | BadRow], size: int) -> Iterator[Chunk]:
     batch: list[Sample | BadRow] = []
-    length = 0
+    length = start = 0
     for row in rows:
         batch.append(row)
         length += _length(row)
         if len(batch) == size or length >= CHUNK_CHARACTERS:
-            yield _chunk(batch)
-            batch, length = [], 0
+            yield _chunk(start, batch)
+            start, batch, length = start + len(batch), [], 0
     if batch:
-        yield _chunk(batch)
+        yield _chunk(start, batch)
 
 
 def _length(row: Sample | BadRow) -> int:
     return sum([len(m.content) for m in row.messages]) if isinstance(row, Sample) else len(row.raw)
 
 
-def _chunk(rows: Sequence[Sample | BadRow]) -> Chunk:
-    return Chunk(content_hash([_key(row) for row in rows]), rows)
+def _chunk(start: int, rows: Sequence[Sample | BadRow]) -> Chunk:
+    return Chunk(content_hash([_key(row) for row in rows]), start, rows)
 
 
 def _key(row: Sample | BadRow) -> Any:
     return [row.id, row.source, row.meta] if isinstance(row, Sample) else [row.where, row.reason, sha256_bytes(row.raw)]
-
-
-def _files(decisions: Sequence[Decision], start: int) -> Rows:
-    return {
-        DATA: [decision.sample for decision in decisions if decision.sample],
-        VERDICTS: [decision.verdict for decision in decisions],
-        REVISIONS: [decision.revision for decision in decisions if decision.revision],
-        PAIRS: [decision.pair for decision in decisions if decision.pair],
-        QUARANTINE: [
-            _quarantined(decision, number)
-            for number, decision in enumerate(decisions, start)
-            if decision.raw is not None
-        ],
-    }
-
-
-def _quarantined(decision: Decision, number: int) -> dict[str, Any]:
-    where = decision.row.where if isinstance(decision.row, BadRow) else f"row {number}"
-    raw = base64.b64encode(decision.raw or b"").decode()
-    return {"where": where, "reason": decision.verdict.reason, "raw": raw}
-
-
-def _counts(decisions: Sequence[Decision]) -> Counter[str]:
-    counts = Counter(n_in=len(decisions))
-    for decision in decisions:
-        counts[decision.result] += 1
-        counts["pairs"] += decision.pair is not None
-        counts["policy_kept"] += kept_by_policy(decision.verdict)
-        counts["fallbacks"] += decision.revision is not None and decision.revision.principle == FALLBACK
-        if isinstance(decision.row, Sample):
-            counts[f"label {LABELS[decision.row.label]} {decision.result}"] += 1
-        if decision.result == "errored":
-            counts[f"error {decision.verdict.reason}"] += 1
-        if name := count_name(decision.verdict.scores):
-            counts[name] += 1
-    return counts
 
 
 def _drift(judge: Filter | None, counts: Mapping[str, int]) -> dict[str, Any]:

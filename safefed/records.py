@@ -117,6 +117,11 @@ class Sample(Record):
             raise ValueError(f"sample id {self.id[:12]}… is not the hash of its messages ({expected[:12]}…)")
         object.__setattr__(self, "id", expected)
 
+    def fields(self) -> dict[str, Any]:
+        """See Record; the messages are dicts already, which is what is written most."""
+        messages = [{"role": message.role, "content": message.content} for message in self.messages]
+        return {"messages": messages, "source": self.source, "meta": self.meta, "id": self.id}
+
     def __reduce__(self) -> tuple[Any, ...]:
         """See Record; the id is not computed again."""
         return _copied, (tuple([(m.role, m.content) for m in self.messages]), self.source, self.meta, self.id)

@@ -1,68 +1,99 @@
-"""Chunks of rows and their verdicts: scored in this process or in several, always in the order of the rows."""
+"""Chunks of rows and what becomes of them: worked on in this process or in several, always in the rows' order."""
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from safefed.constitution import Screen
 from safefed.errors import ConfigError, SafefedError
 from safefed.filters import Filter, load_filter
+from safefed.outcomes import Outcomes, outcomes
 from safefed.pool import process_pool
 from safefed.records import Sample, Verdict
-from safefed.screening import by_filter
+from safefed.screening import Reviser, by_filter, decide
 from safefed.sources import BadRow
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows that are screened and committed together; ``digest`` says which rows they are."""
+    """Rows that are screened and committed together.
+
+    Attributes:
+        digest: Says which rows they are.
+        start: How many rows came before.
+    """
 
     digest: str
+    start: int
     rows: Sequence[Sample | BadRow]
 
-    @property
-    def samples(self) -> list[Sample]:
-        """The rows that can be used."""
-        return [row for row in self.rows if isinstance(row, Sample)]
 
-
-Scored = Iterator[tuple[Chunk, list[Verdict]]]
-Scorer = Callable[[Iterable[Chunk]], Scored]
+Treated = Iterator[tuple[Chunk, Outcomes]]
 
 
 @contextmanager
-def scorer(screen: Screen, judge: Filter | None, workers: int) -> Iterator[Scorer]:
-    """What gives chunks their verdicts: ``screen`` here, or with several workers the filter of ``judge``'s name.
+def treatment(
+    screen: Screen, judge: Filter | None, reviser: Reviser | None, workers: int
+) -> Iterator[Callable[[Iterable[Chunk]], Treated]]:
+    """What screens chunks and decides on their rows: with ``screen``, or in workers that load the filter ``judge``.
 
-    Each worker has one thread and loads the filter once. At most two chunks per worker are on their way.
+    Each worker has one thread and loads the filter once; at most two chunks per worker are on their way. Revisions are
+    made here, with the one model.
 
     Raises:
-        ConfigError: ``workers`` is less than 1.
+        ConfigError: ``workers`` is less than 1, or they cannot load the filter.
         SafefedError: a worker died.
     """
     if workers < 1:
         raise ConfigError(f"workers is {workers}; give 1 or more")
     if workers == 1 or judge is None:
-        yield lambda chunks: ((chunk, screen(chunk.samples)) for chunk in chunks)
+        yield lambda chunks: ((chunk, _decided(chunk, _verdicts(chunk, screen), screen, reviser)) for chunk in chunks)
         return
+    named = judge.name, judge.threshold, judge.revision
     with process_pool(workers, threads=1) as pool:
-        yield lambda chunks: _ordered(pool, workers, judge, chunks)
+        if reviser is None:
+            yield lambda chunks: _ordered(pool, workers, functools.partial(_screened, *named), chunks)
+        else:
+            yield lambda chunks: (
+                (chunk, _decided(chunk, verdicts, screen, reviser))
+                for chunk, verdicts in _ordered(pool, workers, functools.partial(_scored, *named), chunks)
+            )
 
 
-def _ordered(pool: ProcessPoolExecutor, workers: int, judge: Filter, chunks: Iterable[Chunk]) -> Scored:
-    waiting: deque[tuple[Chunk, Future[list[Verdict]]]] = deque()
-    try:
-        for chunk in chunks:
-            waiting.append((chunk, pool.submit(_score, judge.name, judge.threshold, judge.revision, chunk.samples)))
-            if len(waiting) == 2 * workers:
-                yield _first(waiting)
-        while waiting:
+def _verdicts(chunk: Chunk, screen: Screen) -> list[Verdict]:
+    samples = [row for row in chunk.rows if isinstance(row, Sample)]
+    return screen(samples) if samples else []
+
+
+def _decided(chunk: Chunk, verdicts: Sequence[Verdict], screen: Screen, reviser: Reviser | None) -> Outcomes:
+    return outcomes(decide(chunk.rows, verdicts, screen, reviser), chunk.start)
+
+
+def _ordered(
+    pool: ProcessPoolExecutor, workers: int, work: Callable[[Chunk], T], chunks: Iterable[Chunk]
+) -> Iterator[tuple[Chunk, T]]:
+    waiting: deque[tuple[Chunk, Future[T]]] = deque()
+    for chunk in chunks:
+        waiting.append((chunk, pool.submit(work, chunk)))
+        if len(waiting) == 2 * workers:
             yield _first(waiting)
+    while waiting:
+        yield _first(waiting)
+
+
+def _first(waiting: deque[tuple[Chunk, Future[T]]]) -> tuple[Chunk, T]:
+    chunk, future = waiting.popleft()
+    try:
+        return chunk, future.result()
     except BrokenProcessPool:
         raise SafefedError(
             "a worker process died (killed, or out of memory); go on with --resume, "
@@ -70,14 +101,21 @@ def _ordered(pool: ProcessPoolExecutor, workers: int, judge: Filter, chunks: Ite
         ) from None
 
 
-def _first(waiting: deque[tuple[Chunk, Future[list[Verdict]]]]) -> tuple[Chunk, list[Verdict]]:
-    chunk, future = waiting.popleft()
-    return chunk, future.result()
-
-
-def _score(name: str, threshold: float, revision: str, samples: Sequence[Sample]) -> list[Verdict]:
-    """What a worker does; ``load_filter`` loads a filter once per process."""
+@functools.lru_cache(maxsize=1)
+def _worker_screen(name: str, threshold: float, revision: str) -> Screen:
+    """The screen of a worker process, loaded once."""
     judge = load_filter(name, threshold=threshold)
     if judge.revision != revision:
         raise ConfigError(f"the filter that workers load as {name!r} is not the one given; score with workers = 1")
-    return by_filter(judge)(samples)
+    return by_filter(judge)
+
+
+def _scored(name: str, threshold: float, revision: str, chunk: Chunk) -> list[Verdict]:
+    """What a worker does when the parent is to revise."""
+    return _verdicts(chunk, _worker_screen(name, threshold, revision))
+
+
+def _screened(name: str, threshold: float, revision: str, chunk: Chunk) -> Outcomes:
+    """What a worker does when nothing is to be revised: all but reading and writing."""
+    screen = _worker_screen(name, threshold, revision)
+    return _decided(chunk, _verdicts(chunk, screen), screen, None)

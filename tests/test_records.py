@@ -1,11 +1,13 @@
 """Records round-trip through JSON; ids are content hashes; nothing measured is an error."""
 
 import json
+import pickle
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from safefed.dataset import json_lines
 from safefed.records import (
     LABELS,
     ROLES,
@@ -88,6 +90,25 @@ def test_a_sample_whose_text_or_id_was_changed_is_refused(tamper):
         Sample.from_json(row)
 
     assert "tides" not in str(caught.value)
+
+
+@given(sample=RECORDS[Sample])
+@settings(deadline=None, max_examples=50)
+def test_the_id_is_the_content_hash_of_the_messages(sample):
+    assert sample.id == content_hash([[message.role, message.content] for message in sample.messages])
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+@given(data=st.data())
+@settings(deadline=None, max_examples=25)
+def test_a_record_comes_to_another_process_as_it_was_and_is_written_as_its_json(kind, data):
+    record = data.draw(RECORDS[kind])
+
+    copied = pickle.loads(pickle.dumps(record))
+
+    assert copied == record
+    assert copied.to_json() == record.to_json()
+    assert json.loads(json_lines([record])) == json.loads(json.dumps(record.to_json()))
 
 
 def test_the_id_depends_on_the_messages_alone():

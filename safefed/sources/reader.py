@@ -50,13 +50,14 @@ def _stream(plan: Plan, line_limit: int) -> Iterator[Sample | BadRow]:
 
 def _outcome(plan: Plan, row: Row) -> Sample | BadRow | None:
     """What one row is; None when the options leave it out."""
-    if not _matches(plan.source.where, row):
+    if plan.source.where and not _matches(plan.source.where, row):
         return None
     try:
         sample = _sample(plan, row)
     except RowError as error:
         return row.bad(error.reason)
-    return sample if _in_bucket(plan.source.bucket, sample.prompt) else None
+    bucket = plan.source.bucket
+    return sample if bucket is None or _in_bucket(bucket, sample.prompt) else None
 
 
 def _sample(plan: Plan, row: Row) -> Sample:
@@ -77,5 +78,5 @@ def _matches(where: dict[str, str], row: Row) -> bool:
     return all(name in row.fields and scalar_text(row.fields[name]) == text for name, text in where.items())
 
 
-def _in_bucket(bucket: BucketConfig | None, prompt: str) -> bool:
-    return bucket is None or int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % bucket.of in bucket.keep
+def _in_bucket(bucket: BucketConfig, prompt: str) -> bool:
+    return int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % bucket.of in bucket.keep
