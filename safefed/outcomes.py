@@ -12,7 +12,7 @@ from safefed.constitution import FALLBACK
 from safefed.dataset import DATA, PAIRS, QUARANTINE, REVISIONS, VERDICTS, json_lines
 from safefed.filters.drift import count_name
 from safefed.policy import kept_by_policy
-from safefed.records import Sample
+from safefed.records import Record, Sample
 from safefed.screening import Decision, Result
 from safefed.sources import BadRow
 
@@ -30,7 +30,7 @@ class Outcomes:
 
 def outcomes(decisions: Sequence[Decision], start: int) -> Outcomes:
     """What ``decisions``, the first of which is on row number ``start``, put on disk."""
-    files = {
+    files: dict[str, Sequence[Record | Mapping[str, Any]]] = {
         DATA: [decision.sample for decision in decisions if decision.sample],
         VERDICTS: [decision.verdict for decision in decisions],
         REVISIONS: [decision.revision for decision in decisions if decision.revision],
