@@ -82,23 +82,23 @@ def _ordered(
     pool: ProcessPoolExecutor, workers: int, work: Callable[[Chunk], T], chunks: Iterable[Chunk]
 ) -> Iterator[tuple[Chunk, T]]:
     waiting: deque[tuple[Chunk, Future[T]]] = deque()
-    for chunk in chunks:
-        waiting.append((chunk, pool.submit(work, chunk)))
-        if len(waiting) == 2 * workers:
-            yield _first(waiting)
-    while waiting:
-        yield _first(waiting)
-
-
-def _first(waiting: deque[tuple[Chunk, Future[T]]]) -> tuple[Chunk, T]:
-    chunk, future = waiting.popleft()
     try:
-        return chunk, future.result()
-    except BrokenProcessPool:
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(work, chunk)))
+            if len(waiting) == 2 * workers:
+                yield _first(waiting)
+        while waiting:
+            yield _first(waiting)
+    except BrokenProcessPool:  # from a result, or from submitting to a pool that broke since the last one
         raise SafefedError(
             "a worker process died (killed, or out of memory); go on with --resume, "
             "with fewer --workers if memory was short"
         ) from None
+
+
+def _first(waiting: deque[tuple[Chunk, Future[T]]]) -> tuple[Chunk, T]:
+    chunk, future = waiting.popleft()
+    return chunk, future.result()
 
 
 @functools.lru_cache(maxsize=1)
