@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from safefed.config import PolicyConfig
 from safefed.constitution import Screen
 from safefed.errors import ConfigError, SafefedError
 from safefed.filters import Filter, load_filter
@@ -19,6 +20,7 @@ from safefed.pool import process_pool
 from safefed.records import Sample, Verdict
 from safefed.screening import Reviser, by_filter, decide
 from safefed.sources import BadRow
+from safefed.stopwatch import Stopwatch
 
 T = TypeVar("T")
 
@@ -42,12 +44,17 @@ Treated = Iterator[tuple[Chunk, Outcomes]]
 
 @contextmanager
 def treatment(
-    screen: Screen, judge: Filter | None, reviser: Reviser | None, workers: int
+    screen: Screen,
+    judge: Filter | None,
+    reviser: Reviser | None,
+    policy: PolicyConfig,
+    workers: int,
+    watch: Stopwatch,
 ) -> Iterator[Callable[[Iterable[Chunk]], Treated]]:
     """What screens chunks and decides on their rows: with ``screen``, or in workers that load the filter ``judge``.
 
     Each worker has one thread and loads the filter once; at most two chunks per worker are on their way. Revisions are
-    made here, with the one model.
+    made here, with the one model. ``watch`` takes the time of "revise" and "write" that is spent here.
 
     Raises:
         ConfigError: ``workers`` is less than 1, or they cannot load the filter.
@@ -55,27 +62,28 @@ def treatment(
     """
     if workers < 1:
         raise ConfigError(f"workers is {workers}; give 1 or more")
+
+    def decided(chunk: Chunk, verdicts: Sequence[Verdict]) -> tuple[Chunk, Outcomes]:
+        with watch.stage("revise"):  # what is left of it when its screens are taken out
+            decisions = decide(chunk.rows, verdicts, screen, reviser, policy)
+        with watch.stage("write"):
+            return chunk, outcomes(decisions, chunk.start)
+
     if workers == 1 or judge is None:
-        yield lambda chunks: ((chunk, _decided(chunk, _verdicts(chunk, screen), screen, reviser)) for chunk in chunks)
+        yield lambda chunks: (decided(chunk, _verdicts(chunk, screen)) for chunk in chunks)
         return
     named = judge.name, judge.threshold, judge.revision
     with process_pool(workers, threads=1) as pool:
         if reviser is None:
-            yield lambda chunks: _ordered(pool, workers, functools.partial(_screened, *named), chunks)
+            yield lambda chunks: _ordered(pool, workers, functools.partial(_screened, *named, policy), chunks)
         else:
-            yield lambda chunks: (
-                (chunk, _decided(chunk, verdicts, screen, reviser))
-                for chunk, verdicts in _ordered(pool, workers, functools.partial(_scored, *named), chunks)
-            )
+            score = functools.partial(_scored, *named)
+            yield lambda chunks: (decided(*scored) for scored in _ordered(pool, workers, score, chunks))
 
 
 def _verdicts(chunk: Chunk, screen: Screen) -> list[Verdict]:
     samples = [row for row in chunk.rows if isinstance(row, Sample)]
     return screen(samples) if samples else []
-
-
-def _decided(chunk: Chunk, verdicts: Sequence[Verdict], screen: Screen, reviser: Reviser | None) -> Outcomes:
-    return outcomes(decide(chunk.rows, verdicts, screen, reviser), chunk.start)
 
 
 def _ordered(
@@ -115,7 +123,7 @@ def _scored(name: str, threshold: float, revision: str, chunk: Chunk) -> list[Ve
     return _verdicts(chunk, _worker_screen(name, threshold, revision))
 
 
-def _screened(name: str, threshold: float, revision: str, chunk: Chunk) -> Outcomes:
+def _screened(name: str, threshold: float, revision: str, policy: PolicyConfig, chunk: Chunk) -> Outcomes:
     """What a worker does when nothing is to be revised: all but reading and writing."""
     screen = _worker_screen(name, threshold, revision)
-    return _decided(chunk, _verdicts(chunk, screen), screen, None)
+    return outcomes(decide(chunk.rows, _verdicts(chunk, screen), screen, None, policy), chunk.start)

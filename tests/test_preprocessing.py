@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from safefed.config import ReviseConfig, SourceConfig
+from safefed.config import PolicyConfig, ReviseConfig, SourceConfig
 from safefed.constitution import load_constitution
 from safefed.dataset import FILES, JOURNAL, DatasetWriter
 from safefed.errors import ConfigError, DataError, IntegrityError, SafefedError
@@ -317,14 +317,18 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Filter:
     return load_filter(f"installed:{tmp_path / 'fatal'}")
 
 
-def test_workers_give_the_same_bytes_and_may_take_over_from_a_run_without(tmp_path: Path, installed: Filter):
-    options: dict[str, Any] = {"filter": installed}
+@pytest.mark.parametrize(("action", "axis"), [("revise", {}), ("drop", {"response": "keep"})])
+def test_workers_give_the_same_bytes_and_may_take_over_from_a_run_without(
+    tmp_path: Path, installed: Filter, action: str, axis: dict[str, Any]
+):
+    options: dict[str, Any] = {"filter": installed, "action": action, "policy": PolicyConfig(axis=axis)}
     whole = screened(tmp_path / "whole", **options)
     interrupted(tmp_path / "out", **options)
 
     again = screened(tmp_path / "out", workers=2, **options)
 
     assert again == whole
+    assert whole["policy_kept" if axis else "revised"] > 0
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 

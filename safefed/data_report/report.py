@@ -16,6 +16,7 @@ from safefed.data_report.text import texts
 from safefed.dataset import read_finished
 from safefed.eval.report import page_template
 from safefed.eval.view import duration
+from safefed.outcomes import RESULTS
 from safefed.progress import Advance, Progress, Silent
 from safefed.records import HAZARDS, Verdict
 from safefed.screening import RESULT_OF, Result
@@ -26,7 +27,6 @@ REPORT, REPORT_WITH_TEXT = "report.html", "report-with-text.html"
 SHORT = 12
 """Hex digits of an id that are shown."""
 
-RESULTS: tuple[Result, ...] = ("kept", "revised", "dropped", "errored")
 LABELS = ("unsafe", "safe", "unlabelled")
 AXES = {
     COMBINED: ("Combined", "the row must not be trained on as it is"),
