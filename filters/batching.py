@@ -21,7 +21,7 @@ def in_batches(
     rows: Sequence[Row], lengths: Sequence[int], budget: int, work: Callable[[list[Row]], Sequence[Result]]
 ) -> list[Result]:
     """``work`` on every row, in ``batches``; one result per row, in order."""
-    found = {}
+    found: dict[int, Result] = {}
     for batch in batches(lengths, budget):
         found.update(zip(batch, work([rows[i] for i in batch]), strict=True))
     return [found[i] for i in range(len(rows))]
