@@ -140,7 +140,8 @@ def _from_hub(name: str, revision: str | None) -> Path | None:
 
 def missing(source: Source, names: list[str], multi_label: bool) -> ConfigError:
     """The error that says what to write where, for a model with labels ``names`` and no label map."""
-    example: dict[str, Any] = {} if source.file.name == FILE else {"model": source.model, "revision": source.revision}
+    example: dict[str, Any] = {} if source.file.name == FILE else {"model": source.model}
+    example |= {"revision": source.revision} if source.revision else {}
     example |= {
         "activation": "sigmoid" if multi_label or len(names) == 1 else "softmax",
         "labels": {names[-1]: {"axes": ["prompt", "response"], "category": "S10"}},

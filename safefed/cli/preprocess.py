@@ -67,7 +67,7 @@ def preprocess(
             "--filter",
             metavar="NAME",
             rich_help_panel=SCREEN,
-            help="linear, detoxify, detoxify:PATH, guard:PATH, profile:PATH.json.",
+            help="linear, classifier:PATH, detoxify, guard:PATH or profile:PATH.json; docs/filters.md tells them apart.",
         ),
     ] = "linear",
     threshold: Annotated[
