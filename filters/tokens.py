@@ -39,7 +39,8 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[
 
 def token_limit(model: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     """Tokens the model reads at once, special ones included; 512 where neither model nor tokenizer says."""
-    known = [tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or _NO_LIMIT]
+    positions = getattr(model.config, "max_position_embeddings", None) or 0
+    known = [tokenizer.model_max_length, positions if positions > 0 else _NO_LIMIT]  # XLNet says -1
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and hasattr(module, "num_embeddings"):
             # RoBERTa counts positions from its padding index on.
