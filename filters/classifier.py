@@ -40,7 +40,7 @@ class ClassifierFilter:
 
     Args:
         argument: A folder or hub id (``OWNER/NAME``, ``OWNER/NAME@REVISION``) with ``safefed-filter.json`` in it, or a
-            ``PROFILE.json`` that names its model. "#dtype=float32" or "#dtype=bfloat16" at the end overrides the choice
+            ``LABELS.json`` that names its model. "#dtype=float32" or "#dtype=bfloat16" at the end overrides the choice
             by hardware.
         threshold: The unsafe probability from which a row is flagged; the label map's (0.5) by default.
 
@@ -51,7 +51,7 @@ class ClassifierFilter:
 
     def __init__(self, argument: str | None = None, *, threshold: float | None = None) -> None:
         if not argument:
-            raise ConfigError("classifier needs a model: classifier:FOLDER, classifier:OWNER/NAME or :PROFILE.json")
+            raise ConfigError("classifier needs a model: classifier:FOLDER, classifier:OWNER/NAME or :LABELS.json")
         place, dtype = split_dtype(argument)
         source = find(place)
         self._names, self._map = _labels(source)

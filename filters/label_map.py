@@ -1,6 +1,6 @@
 """Label maps: which labels of a classifier mean unsafe, on which axis, and which hazard they stand for.
 
-A label map is ``safefed-filter.json`` in a model's folder, or any ``PROFILE.json`` that names its model.
+A label map is ``safefed-filter.json`` in a model's folder, or any ``LABELS.json`` that names its model.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Source:
 
 
 def find(argument: str) -> Source:
-    """What ``FOLDER``, ``OWNER/NAME``, ``OWNER/NAME@REVISION`` or ``PROFILE.json`` stands for.
+    """What ``FOLDER``, ``OWNER/NAME``, ``OWNER/NAME@REVISION`` or ``LABELS.json`` stands for.
 
     Raises:
         ConfigError: the label map is not one.
@@ -98,10 +98,10 @@ def find(argument: str) -> Source:
             raise DataError(f"label map {path} does not exist; docs/filters.md says what to write")
         return _named_by(path)
     if argument.startswith((".", "/", "~")):
-        raise DataError(f"model folder {path} does not exist; give a folder, a hub id or a PROFILE.json")
+        raise DataError(f"model folder {path} does not exist; give a folder, a hub id or a LABELS.json")
     name, _, revision = argument.partition("@")
     file = _from_hub(name, revision or None)
-    return Source(name, revision or None, file or Path("PROFILE.json"), _read(file) if file else None)
+    return Source(name, revision or None, file or Path("LABELS.json"), _read(file) if file else None)
 
 
 def _in_folder(folder: Path) -> Source:

@@ -37,7 +37,7 @@ def calibrate(
     out: Annotated[
         Path, typer.Option("--out", metavar="PROFILE.json", help="Where the profile goes; a page beside it.")
     ],
-    screen: Annotated[str, typer.Option("--filter", metavar="NAME", help="The filter to calibrate.")] = "linear",
+    screen: Annotated[str, typer.Option("--filter", metavar="NAME", help="As in preprocess.")] = "linear",
     fpr: Annotated[
         float | None, typer.Option(metavar="RATE", help="Share of safe rows that may be flagged. Default: 0.05.")
     ] = None,

@@ -67,7 +67,7 @@ def preprocess(
             "--filter",
             metavar="NAME",
             rich_help_panel=SCREEN,
-            help="linear, classifier:PATH, detoxify, guard:PATH or profile:PATH.json; docs/filters.md tells them apart.",
+            help="linear, classifier:MODEL, detoxify, guard:MODEL or profile:FILE.json; see docs/filters.md.",
         ),
     ] = "linear",
     threshold: Annotated[
