@@ -18,25 +18,32 @@ def each_once(items: Sequence[Item], work: Callable[[list[Item]], Sequence[Resul
 
 
 def in_batches(
-    rows: Sequence[Row], lengths: Sequence[int], budget: int, work: Callable[[list[Row]], Sequence[Result]]
+    rows: Sequence[Row],
+    lengths: Sequence[int],
+    budget: int,
+    work: Callable[[list[Row]], Sequence[Result]],
+    *,
+    equal: bool = False,
 ) -> list[Result]:
     """``work`` on every row, in ``batches``; one result per row, in order."""
     found: dict[int, Result] = {}
-    for batch in batches(lengths, budget):
+    for batch in batches(lengths, budget, equal=equal):
         found.update(zip(batch, work([rows[i] for i in batch]), strict=True))
     return [found[i] for i in range(len(rows))]
 
 
-def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], budget: int, *, equal: bool = False) -> Iterator[list[int]]:
     """Every index once, longest first, in batches whose padded size (rows x longest) is at most ``budget``.
 
     Args:
         lengths: Tokens of each row. Equal lengths keep their order, so equal input gives equal batches.
         budget: Tokens of a batch, padding included; a longer row is a batch of its own.
+        equal: Whether only rows of one length share a batch, for what cannot do with padding.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+        longest = lengths[batch[0]] if batch else lengths[index]
+        if batch and ((len(batch) + 1) * longest > budget or (equal and lengths[index] != longest)):
             yield batch
             batch = []
         batch.append(index)

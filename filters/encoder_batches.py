@@ -100,8 +100,9 @@ class Encoder:
     def run(self, windows: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """The logits (len(windows), n) of windows of tokens without special ones, in order."""
         lengths = [len(window) + self.limit - self._size for window in windows]
+        no_padding = self._tokenizer.padding_side != "right"  # XLNet's, for one: its models end where a text does
         with self._fast():
-            rows = in_batches(windows, lengths, self._budget, self._forward)
+            rows = in_batches(windows, lengths, self._budget, self._forward, equal=no_padding)
         return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32)
 
     def _forward(self, windows: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:

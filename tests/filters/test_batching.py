@@ -19,6 +19,14 @@ def test_batches_hold_rows_of_neighbouring_lengths_longest_first(lengths, budget
     assert [lengths[i] for i in order] == sorted(lengths, reverse=True)
 
 
+@given(st.lists(st.integers(0, 5)), st.integers(1, 20))
+def test_rows_of_unequal_length_share_no_batch_where_there_must_be_no_padding(lengths, budget):
+    found = list(batches(lengths, budget, equal=True))
+
+    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
+    assert all(len({lengths[i] for i in batch}) == 1 for batch in found)
+
+
 @given(st.lists(st.text(max_size=5)), st.integers(1, 20))
 def test_results_come_back_in_order_each_distinct_item_having_been_worked_on_once(items, budget):
     seen = []

@@ -14,8 +14,8 @@ def load(tmp_path_factory, make_letter_bert):
     folder = tmp_path_factory.mktemp("bert")
     make_letter_bert(folder, ["a", "b", "c"], {}, limit=32)
 
-    def make(**settings):
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+    def make(padding_side="right", **settings):
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side=padding_side)
         return Encoder(AutoModelForSequenceClassification.from_pretrained(folder), tokenizer, **settings)
 
     return make
@@ -40,6 +40,20 @@ def test_equal_texts_run_once(load):
     assert len(windows) == 2
     assert (one == third).all()
     assert not (one == other).all()
+
+
+def test_a_tokenizer_that_pads_on_the_left_gives_batches_without_padding(load):
+    encoder = load(dtype="float32", padding_side="left")
+    masks = []
+    encoder._model.register_forward_pre_hook(
+        lambda _, __, given: masks.append(given["attention_mask"]), with_kwargs=True
+    )
+
+    padless, padded = encoder.outputs([*TEXTS, "two one"]), load(dtype="float32").outputs([*TEXTS, "two one"])
+
+    assert all(np.allclose(*pair, atol=1e-6) for pair in zip(padless, padded, strict=True))
+    assert all(mask.all() for mask in masks)
+    assert max(len(mask) for mask in masks) > 1
 
 
 def test_no_texts_give_no_outputs(load):
