@@ -9,7 +9,19 @@ import pytest
 import safefed
 
 HELPED = ("run", "preprocess", "report-data", "calibrate", "train", "benchmark", "doctor")
-HEAVY = ("torch", "transformers", "datasets", "flwr", "sklearn", "pandas", "detoxify", "peft", "trl")
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "flwr",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "pandas",
+    "detoxify",
+    "peft",
+    "trl",
+)
 REPORT = f"\nimport json, sys; print(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))), file=sys.stderr)"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safefed.data_report import words
 from safefed.data_report.agreement import Agreement, agreement, read_verdicts
-from safefed.data_report.histogram import histogram
+from safefed.data_report.histogram import PLOT, Histogram, histogram
 from safefed.data_report.settings import policy_text, settings
 from safefed.data_report.tally import COMBINED, Tally, tally
 from safefed.data_report.text import texts
@@ -87,6 +87,7 @@ def write_data_report(
         "n_flagged": counted.n_flagged,
         "errors": sorted(manifest["errors"].items(), key=lambda item: (-item[1], item[0])),
         "figures": _figures(counted, manifest),
+        "plot": PLOT,
         "examples": examples,
         "result_of": RESULT_OF,
         "comparisons": [(other.resolve().name, there, found) for other, there, found in others],
@@ -149,7 +150,7 @@ def _hazard(category: str | None) -> str:
     return f"{category} {HAZARDS.get(category, '')}".strip() if category else "no category"
 
 
-def _figures(counted: Tally, manifest: words.Manifest) -> list[tuple[str, str, str]]:
+def _figures(counted: Tally, manifest: words.Manifest) -> list[tuple[str, str, Histogram]]:
     """(name, what a high score means, drawing) of every score that was given."""
     return [
         (name, meaning, histogram(counted.histograms[axis], manifest["threshold"] if axis == COMBINED else None))
