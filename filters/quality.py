@@ -99,14 +99,10 @@ def decisions(unsafe: Any, flagged: Any) -> Decisions:
 
 def auroc(truth: Bools, scores: Floats) -> float:
     """Area under the ROC curve by ranks (Mann-Whitney U); NaN when the labels are all alike."""
-    from scipy.stats import rankdata
-
-    n_unsafe = int(truth.sum())
-    n_safe = len(truth) - n_unsafe
-    if not n_unsafe or not n_safe:
-        return float("nan")
-    ranks = rankdata(scores)[truth].sum()
-    return float((ranks - n_unsafe * (n_unsafe + 1) / 2) / (n_unsafe * n_safe))
+    ranks = np.unique(scores, return_inverse=True)[1]
+    unsafe, safe = (np.bincount(ranks[kind], minlength=ranks.max() + 1) for kind in (truth, ~truth))
+    pairs = unsafe.sum() * safe.sum()
+    return float(unsafe @ (np.cumsum(safe) - safe / 2) / pairs) if pairs else float("nan")
 
 
 def interval(
@@ -115,11 +111,13 @@ def interval(
     """The 95 % percentile bootstrap interval of ``figure(rows)``, resampling whole groups; NaN draws are left out."""
     rng = np.random.default_rng(seed)
     order = np.argsort(groups, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    starts = np.append(np.flatnonzero(np.diff(groups[order], prepend=groups[order][0] - 1)), len(order))
+    sizes = np.diff(starts)
     draws = []
     for _ in range(resamples):
-        chosen = rng.integers(len(members), size=len(members))
-        draws.append(figure(np.concatenate([members[i] for i in chosen])))
+        chosen = rng.integers(len(sizes), size=len(sizes))
+        first = np.cumsum(sizes[chosen]) - sizes[chosen]
+        draws.append(figure(order[np.arange(sizes[chosen].sum()) + np.repeat(starts[chosen] - first, sizes[chosen])]))
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     return float(low), float(high)
 

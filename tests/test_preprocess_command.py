@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from safefed.cli import app
 
 HERE = Path(__file__).parent
 COMMAND = """
@@ -33,6 +36,11 @@ def safefed(*arguments, limit=0, cwd=None):
     command = [sys.executable, "-c", COMMAND, str(limit), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, check=False)
+
+
+def here(*arguments):
+    """The same without a limit in this process, which saves the start of another."""
+    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 def content(folder):
@@ -98,9 +106,9 @@ def test_every_bad_row_has_a_verdict_and_its_line_within_512_megabytes_with_a_fi
 def test_a_file_without_one_row_is_an_error_that_names_it(tmp_path, data, words):
     (tmp_path / "rows.jsonl").write_bytes(data)
 
-    done = safefed("preprocess", "rows.jsonl", "--out", "out", "--action", "keep", cwd=tmp_path)
+    done = here("preprocess", tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--action", "keep")
 
-    assert done.returncode == 3
+    assert done.exit_code == 3
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
@@ -115,17 +123,17 @@ def many_rows(path, n=3000):
 def test_a_full_disk_stops_the_run_and_it_goes_on_where_it_was(tmp_path):
     source, out = many_rows(tmp_path / "rows.jsonl"), tmp_path / "out"
     call = ("preprocess", source, "--action", "keep", "--out")
-    safefed(*call, tmp_path / "whole")
+    here(*call, tmp_path / "whole")
     limit = (tmp_path / "whole" / "data.jsonl").stat().st_size // 2
 
     full = safefed(*call, out, limit=limit)
     left = content(out)
-    again = safefed(*call, out)
-    other = safefed("preprocess", source, "--action", "oracle", "--out", out, "--resume")
+    again = here(*call, out)
+    other = here("preprocess", source, "--action", "oracle", "--out", out, "--resume")
     untouched = content(out)
-    resumed = safefed(*call, out, "--resume")
+    resumed = here(*call, out, "--resume")
 
-    assert (full.returncode, again.returncode, other.returncode, resumed.returncode) == (1, 2, 2, 0)
+    assert (full.returncode, again.exit_code, other.exit_code, resumed.exit_code) == (1, 2, 2, 0)
     assert "File too large" in full.stderr
     assert "add --resume to go on" in again.stderr
     assert 'action: "keep" there, "oracle" now' in other.stderr
@@ -148,9 +156,9 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_what_stood_there_is_unchan
     (tmp_path / "file").write_text("precious")
     many_rows(tmp_path / "rows.jsonl", 2)
 
-    done = safefed("preprocess", "rows.jsonl", "--action", "keep", "--out", "file/out", cwd=tmp_path)
+    done = here("preprocess", tmp_path / "rows.jsonl", "--action", "keep", "--out", tmp_path / "file" / "out")
 
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "Traceback" not in done.stderr
     assert (tmp_path / "file").read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "rows.jsonl"]
