@@ -36,7 +36,7 @@ class ClassifierFilter:
     """Scores the axes that its label map names, and names the hazard of what it flags.
 
     A text within the model's token limit is one window of raw text; a longer one is read in overlapping windows to its
-    end, and the highest score counts.
+    end, and the worst counts: the highest score, for a refusal the lowest.
 
     Args:
         argument: A folder or hub id (``OWNER/NAME``, ``OWNER/NAME@REVISION``) with ``safefed-filter.json`` in it, or a
@@ -105,7 +105,8 @@ class ClassifierFilter:
         scores, categories = {}, {}
         for axis, columns in self._columns.items():
             windows = found[:, columns].sum(axis=1) if single else found[:, columns].max(axis=1)
-            scores[axis] = round(min(float(windows.max()), 1.0), 6)
+            worst = windows.min() if axis == "refusal" else windows.max()  # who declines at first may comply later
+            scores[axis] = round(min(float(worst), 1.0), 6)
             likeliest = columns[int(found[windows.argmax(), columns].argmax())]
             categories[axis] = self._map.labels[self._names[likeliest]].category
         return Reading(scores, categories)

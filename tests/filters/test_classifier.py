@@ -73,6 +73,12 @@ def test_what_comes_after_five_thousand_tokens_is_seen(judge):
     assert (after.action, after.category, none.action) == ("revise", "S10", "keep")
 
 
+def test_a_long_answer_that_declines_only_at_first_does_not_count_as_a_refusal(judge):
+    short, long = judge.score([Sample.of("zz", "xx"), Sample.of("zz", "xx " + FILLER)])
+
+    assert (short.action, long.action) == ("keep", "revise")
+
+
 def test_softmax_adds_up_the_labels_of_an_axis(tmp_path, make_letter_bert):
     from scipy.special import softmax
 
