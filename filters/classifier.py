@@ -135,7 +135,25 @@ def _labels(source: Source) -> tuple[list[str], LabelMap]:
 
 
 def _load(source: Source) -> tuple[Any, PreTrainedTokenizerBase]:
-    """The model in float32, every weight of it read from safetensors, and its tokenizer."""
+    model, tokenizer, lacking = read_classifier(source)
+    if lacking:
+        raise DataError(
+            f"classifier {source.model} lacks {len(lacking)} of its weights, {lacking[0]} first; give a model that was "
+            "trained to classify"
+        )
+    return model, tokenizer
+
+
+def read_classifier(source: Source, **head: Any) -> tuple[Any, PreTrainedTokenizerBase, list[str]]:
+    """The model in float32 with its weights from safetensors, its tokenizer, and the weights that it lacks.
+
+    Args:
+        source: Where it is.
+        head: Settings of its configuration that are to be others.
+
+    Raises:
+        DataError: it cannot be found or read.
+    """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -144,16 +162,11 @@ def _load(source: Source) -> tuple[Any, PreTrainedTokenizerBase]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.model, **options)
         model, report = AutoModelForSequenceClassification.from_pretrained(
-            source.model, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+            source.model, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options, **head
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(source, error) from None
-    if lacking := sorted(report["missing_keys"]):
-        raise DataError(
-            f"classifier {source.model} lacks {len(lacking)} of its weights, {lacking[0]} first; give a model that was "
-            "trained to classify"
-        )
-    return model, tokenizer
+    return model, tokenizer, sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
 
 
 def _unreadable(source: Source, error: Exception) -> DataError:

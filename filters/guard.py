@@ -16,7 +16,7 @@ from typing import NamedTuple
 from safefed.config import ModelConfig
 from safefed.filters.combine import combine, to_verdict
 from safefed.filters.guard_answer import AnswerReader, Words, find_words
-from safefed.filters.guard_profile import Profile, Question, choose, hazard, read_argument
+from safefed.filters.guard_profile import Profile, Question, choose, fitted, hazard, narrowed, read_argument
 from safefed.filters.guard_prompt import LONGEST, Exchange, PromptWriter, Turns, own_form, talk
 from safefed.generate import LocalGenerator
 from safefed.models import LoadedModel, device_of, has_bfloat16, model_type, read_model
@@ -54,7 +54,10 @@ class GuardFilter:
         threshold: The unsafe probability from which a row is to be revised.
 
     Attributes:
-        family: The family in use.
+        loaded: The model.
+        profile: The family in use, with the questions that are asked.
+        writer: Writes the prompts.
+        family: The family's name.
         template: "model" if the prompt is the model's own chat template, "safefed" if it is the family's JSON file.
 
     Raises:
@@ -66,24 +69,28 @@ class GuardFilter:
         named, config = read_argument(argument)
         kind = model_type(config)
         loaded = read_model(_quick(config), chat=False)
-        self._profile = _profile(loaded, kind, named)
+        saved = fitted(config)
+        self.profile = _profile(loaded, kind, named or (saved.family if saved else None))
+        if saved:
+            self.profile = narrowed(self.profile, saved.axes)
+        self.loaded = loaded
         context = _context(loaded)
-        self._writer = PromptWriter(loaded.tokenizer, self._profile, min(context, loaded.tokenizer.model_max_length))
+        self.writer = PromptWriter(loaded.tokenizer, self.profile, min(context, loaded.tokenizer.model_max_length))
         self._reader = AnswerReader(loaded)
         self._generator = LocalGenerator(loaded)
-        self._words = {question: self._find(loaded, question) for question in self._profile.questions}
-        self.family, self.template = self._profile.family, self._writer.source
+        self._words = {question: self._find(loaded, question) for question in self.profile.questions}
+        self.family, self.template = self.profile.family, self.writer.source
         self.threshold = threshold
         self.name = f"guard:{argument}"
-        parts = [self._profile.digest, self._writer.template, self._generator.revision, LONGEST, LEAST_MASS, threshold]
+        parts = [self.profile.digest, self.writer.template, self._generator.revision, LONGEST, LEAST_MASS, threshold]
         self.revision = content_hash(parts)
 
     def _find(self, loaded: LoadedModel, question: Question) -> Words:
-        return find_words(loaded.tokenizer, self._writer.text(("", ""), question, {}), question, self._profile.opening)
+        return find_words(loaded.tokenizer, self.writer.text(("", ""), question, {}), question, self.profile.opening)
 
     def score(self, samples: Sequence[Sample]) -> list[Verdict]:
         """See ``Filter``; equal prompts are asked once per call."""
-        talks = [talk(sample, self._profile.history) for sample in samples]
+        talks = [talk(sample, self.profile.history) for sample in samples]
         marks = self._ask(list(dict.fromkeys(exchange for found in talks for exchange in found)))
         read = [[marks[exchange] for exchange in found] for found in talks]
         verdicts = [self._verdict(sample, found) for sample, found in zip(samples, read, strict=True)]
@@ -97,9 +104,9 @@ class GuardFilter:
         """The worst mark of every exchange on every axis that concerns it."""
         worst: dict[Exchange, dict[str, Mark]] = {exchange: {} for exchange in exchanges}
         said: dict[Turns, dict[str, str]] = defaultdict(dict)
-        for question in self._profile.questions:
+        for question in self.profile.questions:
             asked = [exchange for exchange in exchanges if exchange.concerns(question.axis)]
-            parts = {exchange: self._writer.parts(exchange, question) for exchange in asked}
+            parts = {exchange: self.writer.parts(exchange, question) for exchange in asked}
             marks = self._marks(question, list(dict.fromkeys(t for found in parts.values() for t in found)), said)
             for exchange, turns in parts.items():
                 found = [marks[t] for t in turns] or [Mark(math.nan, math.nan, "does-not-fit-the-guard", question)]
@@ -110,7 +117,7 @@ class GuardFilter:
     def _marks(
         self, question: Question, parts: Sequence[Turns], said: dict[Turns, dict[str, str]]
     ) -> dict[Turns, Mark]:
-        prompts = [tuple(self._writer.ids(turns, question, said[turns])) for turns in parts]
+        prompts = [tuple(self.writer.ids(turns, question, said[turns])) for turns in parts]
         marks = {}
         for turns, ids, answer in zip(parts, prompts, self._reader.read(prompts, self._words[question]), strict=True):
             believed = answer.outside <= 1.0 - LEAST_MASS  # False for NaN
@@ -129,11 +136,11 @@ class GuardFilter:
     def _categories(self, flagged: Sequence[Sequence[Mapping[str, Mark]]]) -> list[tuple[str | None, str]]:
         """Category and note of each flagged sample, by the mark that decided its verdict."""
         deciding = [_deciding(exchanges) for exchanges in flagged]
-        if not self._profile.categories:
+        if not self.profile.categories:
             return [(mark.question.hazard, "") for mark in deciding]
         answers = self._generator.extend([[*mark.ids, *mark.start] for mark in deciding], _CATEGORY_TOKENS)
         # The word may have more tokens than the first.
-        return [hazard(_after(answer.text, mark.question.words[0]), self._profile)
+        return [hazard(_after(answer.text, mark.question.words[0]), self.profile)
                 for answer, mark in zip(answers, deciding, strict=True)]  # fmt: skip
 
 
@@ -176,7 +183,7 @@ def _deciding(exchanges: Sequence[Mapping[str, Mark]]) -> Mark:
     asked = [marks for marks in exchanges if marks.keys() & {"prompt", "response"}]
     marks = max(asked, key=lambda marks: combine(_row(marks)))
     row = _row(marks)
-    return marks["response"] if row.get("response", 0.0) >= combine(row) else marks["prompt"]
+    return marks["response"] if row.get("response", -1.0) >= combine(row) else marks["prompt"]
 
 
 def _after(text: str, word: str) -> str:

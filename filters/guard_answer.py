@@ -65,12 +65,12 @@ def find_words(tokenizer: PreTrainedTokenizerBase, prompt: str, question: Questi
     direct = _firsts(tokenizer, prompt, question)
     if not opening or prompt.endswith(opening):
         return Words((), direct, direct)
-    tokens = _added(tokenizer, prompt, opening)
+    tokens = added_tokens(tokenizer, prompt, opening)
     return Words(tuple(tokens), direct, _firsts(tokenizer, prompt + opening, question))
 
 
 def _firsts(tokenizer: PreTrainedTokenizerBase, prompt: str, question: Question) -> tuple[int, int]:
-    first, second = (_added(tokenizer, prompt, word)[0] for word in question.words)
+    first, second = (added_tokens(tokenizer, prompt, word)[0] for word in question.words)
     if first == second:
         raise DataError(
             f"the tokenizer begins {question.words[0]!r} and {question.words[1]!r} with the same token, so that no "
@@ -79,7 +79,8 @@ def _firsts(tokenizer: PreTrainedTokenizerBase, prompt: str, question: Question)
     return first, second
 
 
-def _added(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> list[int]:
+def added_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> list[int]:
+    """The tokens of ``text`` after ``prompt``. Raises DataError when it changes those of the prompt."""
     before, after = encode(tokenizer, prompt), encode(tokenizer, prompt + text)
     if after[: len(before)] != before or len(after) == len(before):
         raise DataError(

@@ -5,14 +5,19 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from safefed.config import ModelConfig, parse
+from pydantic import Field
+
+from safefed.config import ModelConfig, Section, parse
 from safefed.errors import ConfigError
 from safefed.records import content_hash
 from safefed.store import read_json
+
+FITTED = "safefed-guard.json"
+"""Stands in the folder of a guard that ``safefed fit-filter`` made."""
 
 GUARDS = Path(__file__).parent / "guards"
 _CODES = re.compile(r"^([A-Z]\d{1,2}):", re.MULTILINE)
@@ -120,6 +125,35 @@ def read_argument(argument: str | None) -> tuple[str | None, ModelConfig]:
         raise ConfigError(f"guard:{argument} has the option {wrong[0]!r}; write #dtype=bfloat16,quantization=4bit")
     tree["name"] = str(Path(tree["name"]).expanduser()) if tree["name"].startswith("~") else tree["name"]
     return family, parse(ModelConfig, tree | pairs, f"guard:{argument}")
+
+
+class Fitted(Section):
+    """What a fitted guard's folder says of it: its family, and the axes it was fitted on, which alone are asked."""
+
+    family: str
+    axes: Annotated[list[Literal["prompt", "response"]], Field(min_length=1)]
+
+
+def fitted(config: ModelConfig) -> Fitted | None:
+    """What ``safefed-guard.json`` in the model's folder says; None for every other model.
+
+    Raises:
+        ConfigError: the file says something impossible.
+        IntegrityError: it is no JSON.
+    """
+    file = Path(config.name) / FITTED
+    if not file.is_file():
+        return None
+    found = parse(Fitted, read_json(file), str(file))
+    if found.family not in profiles():
+        raise ConfigError(f"{file}: there is no guard family {found.family!r}; choose from {', '.join(profiles())}")
+    return found
+
+
+def narrowed(profile: Profile, axes: Sequence[str]) -> Profile:
+    """The family with its questions about ``axes`` alone."""
+    questions = tuple(question for question in profile.questions if question.axis in axes)
+    return replace(profile, questions=questions, digest=content_hash([profile.digest, sorted(axes)]))
 
 
 def listed(prompt: str) -> list[str]:

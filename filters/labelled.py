@@ -55,17 +55,17 @@ def read_slice(source: SourceConfig, judge: Filter, progress: Progress) -> Slice
     Raises:
         DataError: the source cannot be read, or has fewer than 20 labelled rows or 5 of a kind.
     """
-    samples, counts = _labelled(read_rows(source))
-    rows = _scored(samples, judge, counts, progress)
+    samples, counts = labelled_samples(read_rows(source))
+    rows = _slice(samples, judge, counts, progress)
     _check(rows, source)
     return rows
 
 
-def _labelled(rows: Iterable[Sample | BadRow]) -> tuple[list[Sample], Counter[str]]:
-    """Each distinct labelled row once, and how many there were of the others."""
+def labelled_samples(rows: Iterable[Sample | BadRow]) -> tuple[list[Sample], Counter[str]]:
+    """Each distinct labelled row once, and how many there were of the others; see ``Slice.counts``."""
     found: dict[str, Sample] = {}
     disputed: set[str] = set()
-    counts = Counter(n_in=0, labelled=0, unlabelled=0, unusable=0, repeated=0, disputed=0, unscored=0)
+    counts = Counter(n_in=0, labelled=0, unlabelled=0, unusable=0, repeated=0, disputed=0)
     for row in rows:
         counts["n_in"] += 1
         if isinstance(row, BadRow) or row.label is None:
@@ -73,17 +73,24 @@ def _labelled(rows: Iterable[Sample | BadRow]) -> tuple[list[Sample], Counter[st
         elif found.setdefault(row.id, row) is not row:
             counts["repeated"] += 1
             disputed |= {row.id} if found[row.id].label != row.label else set()
-    counts["disputed"] = len(disputed)
-    return [sample for sample in found.values() if sample.id not in disputed], counts
+    kept = [sample for sample in found.values() if sample.id not in disputed]
+    counts["disputed"], counts["labelled"] = len(disputed), len(kept)
+    return kept, counts
 
 
-def _scored(samples: Sequence[Sample], judge: Filter, counts: Counter[str], progress: Progress) -> Slice:
-    pairs: list[tuple[Sample, Verdict]] = []
-    with progress.task(f"score with {judge.name}", len(samples)) as advance:
+def score_samples(samples: Sequence[Sample], judge: Filter, progress: Progress, what: str) -> list[Verdict]:
+    """The verdicts of ``judge``, in order; ``what`` describes the task."""
+    verdicts: list[Verdict] = []
+    with progress.task(what, len(samples)) as advance:
         for start in range(0, len(samples), CHUNK):
-            batch = samples[start : start + CHUNK]
-            pairs += zip(batch, judge.score(batch), strict=True)
-            advance(len(batch))
+            verdicts += judge.score(samples[start : start + CHUNK])
+            advance(len(verdicts) - start)
+    return verdicts
+
+
+def _slice(samples: Sequence[Sample], judge: Filter, counts: Counter[str], progress: Progress) -> Slice:
+    verdicts = score_samples(samples, judge, progress, f"score with {judge.name}")
+    pairs = list(zip(samples, verdicts, strict=True))
     usable = [(sample, verdict) for sample, verdict in pairs if verdict.action != "error"]
     counts["unscored"], counts["labelled"] = len(pairs) - len(usable), len(usable)
     prompts: dict[str, int] = {}

@@ -35,14 +35,15 @@ def load_filter(name: str, *, threshold: float | None = None) -> Filter:
     """
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise ConfigError(f"the threshold of filter {name!r} is {threshold}; give a probability between 0 and 1")
-    return _make(name, threshold) if name.startswith("profile:") else _make_once(name, threshold)
+    return make_filter(name, threshold) if name.startswith("profile:") else _make_once(name, threshold)
 
 
-def _make(name: str, threshold: float | None) -> Filter:
+def make_filter(name: str, threshold: float | None = None) -> Filter:
+    """``load_filter`` without remembering: for one that is used once, or whose files change."""
     kind, _, argument = name.partition(":")
     make = component(kind, FILTERS, GROUP, "filter")
     made: Filter = make(argument or None, **({} if threshold is None else {"threshold": threshold}))
     return made
 
 
-_make_once = functools.lru_cache(maxsize=8)(_make)
+_make_once = functools.lru_cache(maxsize=8)(make_filter)

@@ -1,7 +1,7 @@
 """safefed: the safety layer for federated LLM fine-tuning.
 
-The jobs, each loaded only when it is named: ``preprocess`` client data, ``calibrate`` a filter for it, ``train`` one
-arm, ``benchmark`` a model, ``run`` a whole experiment.
+The jobs, each loaded only when it is named: ``preprocess`` client data, ``calibrate`` or ``fit_filter`` for it,
+``train`` one arm, ``benchmark`` a model, ``run`` a whole experiment.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from safefed.benchmarking import benchmark
     from safefed.calibrating import calibrate
     from safefed.experiment import run, train
+    from safefed.fitting import fit_filter
     from safefed.preprocessing import preprocess
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "benchmark", "calibrate", "preprocess", "run", "train"]
+__all__ = ["__version__", "benchmark", "calibrate", "fit_filter", "preprocess", "run", "train"]
 
 _HOMES = {
     "benchmark": "safefed.benchmarking",
     "calibrate": "safefed.calibrating",
+    "fit_filter": "safefed.fitting",
     "preprocess": "safefed.preprocessing",
     "run": "safefed.experiment",
     "train": "safefed.experiment",

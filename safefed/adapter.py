@@ -91,6 +91,21 @@ def adapted(loaded: LoadedModel, adapter: Adapter | LoraSettings, *, seed: int =
         loaded.model.eval()
 
 
+def merge_adapter(loaded: LoadedModel, adapter: Adapter) -> None:
+    """Add ``adapter`` to the weights of ``loaded``, in place and for good; its ``fingerprint`` is stale then.
+
+    Raises:
+        DataError: the adapter does not fit, or the sum is not finite.
+    """
+    with adapted(loaded, adapter) as model:
+        try:
+            model.merge_adapter(safe_merge=True)
+        except ValueError as error:
+            raise DataError(
+                f"the adapter cannot be merged into {loaded.config.name} ({error}); train it anew"
+            ) from None
+
+
 def take_state(model: PeftModel) -> State:
     """A copy of the adapter's tensors, float32, names sorted."""
     from peft import get_peft_model_state_dict

@@ -7,9 +7,10 @@ words in a row is only found with a sentence encoder.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -46,6 +47,11 @@ def grams(text: Words) -> frozenset[Words]:
     return frozenset(text[i : i + size] for i in range(len(text) - size + 1)) if size else frozenset()
 
 
+def _jaccard(one: frozenset[Words], other: frozenset[Words]) -> float:
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)
+
+
 class Index:
     """Texts that others must not repeat.
 
@@ -78,11 +84,17 @@ class Index:
         if own in self._exact:
             yield Repeat(row, self._exact[own], "exact")
             return
+        for number in self.near(own):
+            yield Repeat(row, number, "5-gram")
+
+    def near(self, own: Words) -> list[int]:
+        """The numbers of the texts that have half of their 5-grams and those of ``own`` in common; equal ones count."""
         mine = grams(own)
-        shared = Counter(number for gram in mine for number in self._holders.get(gram, ()))
-        for number, n in shared.items():
-            if n >= JACCARD * (len(mine) + len(self._grams[number]) - n):
-                yield Repeat(row, number, "5-gram")
+        # Whoever shares half of the grams shares one of the rarest: those of a common phrase need no looking up.
+        rarest = sorted(mine, key=lambda gram: len(self._holders.get(gram, ())))
+        looked_up = rarest[: len(mine) - math.ceil(JACCARD * len(mine)) + 1]
+        candidates = sorted({number for gram in looked_up for number in self._holders.get(gram, ())})
+        return [number for number in candidates if _jaccard(mine, self._grams[number]) >= JACCARD]
 
     def _by_meaning(self, chunk: Sequence[tuple[int, str]]) -> Iterator[Repeat]:
         if self._encode is None or self._vectors is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +33,7 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _fsync_dir(path: Path) -> None:
+def _fsync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -58,13 +59,33 @@ def _replacing(path: Path, *, at_once: bool = True) -> Iterator[BinaryIO]:
         Path(name).unlink(missing_ok=True)
         raise
     if at_once:
-        _fsync_dir(path.parent)
+        _fsync(path.parent)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace ``path`` with ``data`` or leave it as it was; no temporary file is left behind."""
     with _replacing(path) as temporary:
         temporary.write(data)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder that becomes ``path`` when the block ends, and vanishes when it raises; ``path`` is absent or empty.
+
+    What a killed block left behind (``.NAME.unfinished`` beside it) is removed by the next one.
+    """
+    unfinished = path.parent / f".{path.name}.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        for file in unfinished.rglob("*"):
+            _fsync(file)
+        os.replace(unfinished, path)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    _fsync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -179,7 +200,7 @@ class Log:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        _fsync_dir(path.parent)
+        _fsync(path.parent)
         self._rows, good = self._scan()
         if good < path.stat().st_size:
             os.truncate(path, good)

@@ -1,13 +1,33 @@
-"""TRL's trainer with a loss that is cheap without a GPU."""
+"""TRL's trainer with a loss that is cheap without a GPU, and how any trainer is run here."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import Trainer as AnyTrainer
 from trl import SFTTrainer
 
+from safefed.progress import Advance
 from safefed.training import IGNORED
+
+
+class _Steps(TrainerCallback):
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self._advance(1)
+
+
+def run_quietly(trainer: AnyTrainer, advance: Advance) -> list[float]:
+    """Train, printing nothing; ``advance`` is told of each step. Returns the loss of every step."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(_Steps(advance))
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
 class Trainer(SFTTrainer):

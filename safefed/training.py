@@ -14,6 +14,7 @@ from safefed.adapter import Adapter, adapted, old_names, take_state
 from safefed.errors import DataError
 from safefed.escape import control_tokens, neutralise
 from safefed.models import LoadedModel
+from safefed.progress import Advance
 from safefed.records import Sample
 
 if TYPE_CHECKING:
@@ -97,42 +98,56 @@ def tokenize(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, max_
     return Dataset.from_list(rows)
 
 
+def trainer_arguments(training: LocalTraining, folder: str, *, on_cpu: bool, bf16: bool) -> dict[str, Any]:
+    """What any transformers Trainer is told, explicitly: nothing is left to its defaults that changes the result.
+
+    Args:
+        training: Steps, batch, learning rate and seed.
+        folder: For what the trainer insists on writing.
+        on_cpu: Whether the model is on a CPU.
+        bf16: Whether it computes in bfloat16.
+    """
+    return {
+        "output_dir": folder,
+        "max_steps": training.steps,
+        "per_device_train_batch_size": training.batch_size,
+        "gradient_accumulation_steps": training.gradient_accumulation,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": "constant",
+        "warmup_steps": 0,
+        "seed": training.seed,
+        "data_seed": training.seed,
+        "use_cpu": on_cpu,
+        "bf16": bf16,
+        "fp16": False,
+        "dataloader_pin_memory": not on_cpu,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+
+
 def _sft_config(training: LocalTraining, loaded: LoadedModel, folder: str) -> SFTConfig:
     import torch
     from trl import SFTConfig
 
-    on_cpu = loaded.model.device.type == "cpu"
+    on_cpu, bf16 = loaded.model.device.type == "cpu", loaded.model.dtype == torch.bfloat16
     return SFTConfig(
-        output_dir=folder,
-        max_steps=training.steps,
-        per_device_train_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.gradient_accumulation,
-        gradient_checkpointing=training.gradient_checkpointing,
-        learning_rate=training.learning_rate,
-        lr_scheduler_type="constant",
-        warmup_steps=0,
-        seed=training.seed,
-        data_seed=training.seed,
-        use_cpu=on_cpu,
-        bf16=loaded.model.dtype == torch.bfloat16,
-        fp16=False,
+        **trainer_arguments(training, folder, on_cpu=on_cpu, bf16=bf16),
         max_length=None,
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
-        dataloader_pin_memory=not on_cpu,
-        save_strategy="no",
-        eval_strategy="no",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to=[],
-        disable_tqdm=True,
     )
 
 
-def _fit(model: PeftModel, rows: Dataset, training: LocalTraining, loaded: LoadedModel) -> list[float]:
-    from transformers import PrinterCallback, ProgressCallback
-
-    from safefed.trainer import Trainer
+def _fit(
+    model: PeftModel, rows: Dataset, training: LocalTraining, loaded: LoadedModel, advance: Advance
+) -> list[float]:
+    from safefed.trainer import Trainer, run_quietly
 
     with tempfile.TemporaryDirectory(prefix="safefed-") as folder, old_names():
         trainer = Trainer(
@@ -141,15 +156,15 @@ def _fit(model: PeftModel, rows: Dataset, training: LocalTraining, loaded: Loade
             train_dataset=rows,
             processing_class=loaded.tokenizer,
         )
-        trainer.remove_callback(PrinterCallback)
-        trainer.remove_callback(ProgressCallback)
-        trainer.train()
-        history: list[dict[str, Any]] = trainer.state.log_history
-    return [entry["loss"] for entry in history if "loss" in entry]
+        return run_quietly(trainer, advance)
 
 
 def train_adapter(
-    loaded: LoadedModel, adapter: Adapter, rows: Dataset, training: LocalTraining
+    loaded: LoadedModel,
+    adapter: Adapter,
+    rows: Dataset,
+    training: LocalTraining,
+    advance: Advance = lambda _steps: None,
 ) -> tuple[Adapter, TrainReport]:
     """Supervised fine-tuning of ``adapter`` on tokenised ``rows``; the base model is left as it was.
 
@@ -159,6 +174,7 @@ def train_adapter(
         rows: From ``tokenize``.
         training: Steps, batch, learning rate and seed. Equal arguments give equal bytes on one machine with one
             thread count.
+        advance: Called with 1 after each step.
 
     Returns:
         The trained adapter and what was seen.
@@ -167,6 +183,6 @@ def train_adapter(
         DataError: the adapter does not fit the model.
     """
     with adapted(loaded, adapter) as model:
-        losses = _fit(model, rows, training, loaded)
+        losses = _fit(model, rows, training, loaded, advance)
         trained = Adapter(adapter.lora, take_state(model))
     return trained, TrainReport(len(rows), losses[0], losses[-1])

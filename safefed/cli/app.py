@@ -15,6 +15,7 @@ from safefed.cli.benchmark import benchmark
 from safefed.cli.calibrate import calibrate
 from safefed.cli.doctor import doctor
 from safefed.cli.experiment import run, train
+from safefed.cli.fit_filter import fit_filter
 from safefed.cli.options import examples
 from safefed.cli.preprocess import preprocess
 from safefed.cli.report_data import report_data
@@ -117,6 +118,14 @@ app.command(
         "safefed preprocess client.csv --out clean/ --filter profile:hospital.json",
     )
 )(calibrate)
+app.command(
+    epilog=examples(
+        "safefed fit-filter labelled.csv --prompt ask --response answer --label bad --out mine/",
+        "safefed fit-filter labelled.csv --label bad --group document --filter classifier:./bert --out mine/",
+        "safefed fit-filter labelled.csv --label bad --filter guard:./Llama-Guard-3-1B --category hazard --out mine/",
+        "safefed preprocess client.csv --out clean/ --filter linear:mine/",
+    )
+)(fit_filter)
 app.command(epilog=examples("safefed train experiment.toml --arm fedavg --out runs/one"))(train)
 app.command(
     epilog=examples(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 from safefed.config import SourceConfig
 from safefed.errors import DataError
@@ -19,12 +20,18 @@ from safefed.sources.rows import LINE_LIMIT, BadRow, Row, RowError, plain_text, 
 PROBE = 20
 """Rows that decide the format; of a file that begins with bad rows, more are looked at to find them."""
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
 _PROBE_AT_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a source is read; ``rows`` are the first ones, joined, that the decision was made on."""
+    """How a source is read.
+
+    ``rows`` are the first ones, joined, that the decision was made on; ``carried`` are the columns, by name in
+    ``Sample.meta``, that come along.
+    """
 
     source: SourceConfig
     path: Path
@@ -33,6 +40,7 @@ class Plan:
     join: Callable[[Fields], Fields]
     columns: tuple[str, ...]
     rows: tuple[Fields, ...]
+    carried: Mapping[str, str]
 
 
 def source_files(source: SourceConfig) -> list[Path]:
@@ -40,7 +48,7 @@ def source_files(source: SourceConfig) -> list[Path]:
     return [Path(source.path)] + ([Path(source.join.file)] if source.join else [])
 
 
-def make_plan(source: SourceConfig, line_limit: int = LINE_LIMIT) -> Plan:
+def make_plan(source: SourceConfig, line_limit: int = LINE_LIMIT, carried: Mapping[str, str] = NOTHING) -> Plan:
     """Look at the files and the first rows and decide.
 
     Raises:
@@ -53,12 +61,12 @@ def make_plan(source: SourceConfig, line_limit: int = LINE_LIMIT) -> Plan:
         refuse_eval_data(file)
     rows = _probe(path, line_limit, required=source.format is None and source.prompt is None)
     columns = tuple(dict.fromkeys(str(key) for row in rows for key in row))
-    _check_options(source, columns)
+    _check_options(source, columns, carried)
     join = joiner(source.join)
     joined = tuple(_joined(row, join) for row in rows)
     chosen = _format(source, columns, joined)
     _refuse_indices(source, chosen, joined)
-    return Plan(source, path, chosen, source.format is None and source.prompt is None, join, columns, joined)
+    return Plan(source, path, chosen, source.format is None and source.prompt is None, join, columns, joined, carried)
 
 
 def _probe(path: Path, limit: int, *, required: bool) -> list[Fields]:
@@ -86,10 +94,10 @@ def _first(path: Path, limit: int) -> list[Row | BadRow]:
     return found
 
 
-def _check_options(source: SourceConfig, columns: tuple[str, ...]) -> None:
+def _check_options(source: SourceConfig, columns: tuple[str, ...], carried: Mapping[str, str]) -> None:
     options = {"prompt": source.prompt, "response": source.response, "label": source.label}
     options |= {"join.key": source.join.key if source.join else None}
-    options |= {f"where.{name}": name for name in source.where}
+    options |= {f"where.{name}": name for name in source.where} | dict(carried)
     wrong = [f"{option} = {name!r}" for option, name in options.items() if name is not None and name not in columns]
     if wrong and columns:
         raise DataError(f"{source.path} has no column for {'; '.join(wrong)}; its columns are: {shown(columns)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from safefed.config import BucketConfig, SourceConfig
@@ -12,12 +12,14 @@ from safefed.records import Sample
 from safefed.sources.containers import raw_rows
 from safefed.sources.formats import fitting
 from safefed.sources.labels import label_of
-from safefed.sources.plan import Plan, make_plan
-from safefed.sources.rows import LINE_LIMIT, BadRow, Row, RowError, scalar_text
+from safefed.sources.plan import NOTHING, Plan, make_plan
+from safefed.sources.rows import LINE_LIMIT, BadRow, Row, RowError, plain_text, scalar_text
 from safefed.sources.turns import checked
 
 
-def read_rows(source: SourceConfig, *, line_limit: int = LINE_LIMIT) -> Iterator[Sample | BadRow]:
+def read_rows(
+    source: SourceConfig, *, line_limit: int = LINE_LIMIT, carried: Mapping[str, str] = NOTHING
+) -> Iterator[Sample | BadRow]:
     """The rows of a source, streamed; what is wrong with the source as a whole is raised before the first.
 
     Rows that ``where`` or ``bucket`` leave out are not yielded; a row that cannot be used is a BadRow, whatever its
@@ -27,11 +29,13 @@ def read_rows(source: SourceConfig, *, line_limit: int = LINE_LIMIT) -> Iterator
     Args:
         source: Where and how. A prompt is joined, then labelled, filtered and limited, in that order.
         line_limit: Bytes one row may have, 8 MB by default.
+        carried: Further columns to put into ``Sample.meta`` as text, name in ``meta`` -> column; empty cells are left
+            out.
 
     Raises:
         DataError: at once, as ``make_plan``; while reading, for a damaged file; at the end, when no row was left.
     """
-    return _stream(make_plan(source, line_limit), line_limit)
+    return _stream(make_plan(source, line_limit, carried), line_limit)
 
 
 def _stream(plan: Plan, line_limit: int) -> Iterator[Sample | BadRow]:
@@ -66,12 +70,15 @@ def _sample(plan: Plan, row: Row) -> Sample:
         raise RowError("two_formats")
     bare = plan.source.prompt is not None and plan.source.response is None
     messages = checked(plan.format.convert(fields), answered=not bare)
-    return Sample(messages, plan.path.name, _meta(plan.source, row))
+    return Sample(messages, plan.path.name, _meta(plan, row))
 
 
-def _meta(source: SourceConfig, row: Row) -> dict[str, Any]:
-    label = label_of(source, row.fields)
-    return {} if label is None else {"unsafe": label}
+def _meta(plan: Plan, row: Row) -> dict[str, Any]:
+    label = label_of(plan.source, row.fields)
+    found = {name: plain_text(row.fields.get(column)) for name, column in plan.carried.items()}
+    if None in found.values():
+        raise RowError("bad_column")
+    return ({} if label is None else {"unsafe": label}) | {name: text for name, text in found.items() if text}
 
 
 def _matches(where: dict[str, str], row: Row) -> bool:

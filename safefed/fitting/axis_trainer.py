@@ -1,0 +1,133 @@
+"""The trainer of classifiers: cross-entropy on what the filter scores, the odds of a row's axis."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, TaskType, get_peft_model
+from transformers import Trainer, TrainingArguments
+
+from safefed.adapter import old_names
+from safefed.config import LoraSettings
+from safefed.filters.encoder_batches import has_bfloat16
+from safefed.progress import Advance
+from safefed.trainer import run_quietly
+from safefed.training import LocalTraining, trainer_arguments
+
+
+class Row(TypedDict):
+    """A row to train on: its tokens, the number of its axis, and 1.0 if it is unsafe."""
+
+    input_ids: list[int]
+    axis: int
+    unsafe: float
+
+
+def axis_odds(logits: torch.Tensor, columns: Sequence[Sequence[int]], *, single: bool) -> torch.Tensor:
+    """The log odds (rows, axes) whose sigmoid is the score of ``safefed.filters.classifier``.
+
+    Args:
+        logits: (rows, labels).
+        columns: The labels that count, by axis.
+        single: Whether exactly one label holds (softmax); otherwise each may (sigmoid).
+    """
+    if not single:
+        return torch.stack([logits[:, list(own)].amax(dim=1) for own in columns], dim=1)
+    rest = [[i for i in range(logits.shape[1]) if i not in own] for own in columns]
+    pairs = zip(columns, rest, strict=True)
+    return torch.stack(
+        [logits[:, list(own)].logsumexp(dim=1) - logits[:, others].logsumexp(dim=1) for own, others in pairs], dim=1
+    )
+
+
+class AxisTrainer(Trainer):
+    """Trainer whose rows each teach the odds of one axis."""
+
+    columns: Sequence[Sequence[int]]
+    single: bool
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,  # noqa: ARG002
+    ) -> Any:
+        """Mean binary cross-entropy."""
+        out = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        odds = axis_odds(out.logits.float(), self.columns, single=self.single)
+        own = odds.gather(1, inputs["axis"][:, None]).squeeze(1)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(own, inputs["unsafe"])
+        return (loss, out) if return_outputs else loss
+
+
+def train(
+    model: Any,
+    pad: int,
+    rows: Sequence[Row],
+    columns: Sequence[Sequence[int]],
+    *,
+    single: bool,
+    training: LocalTraining,
+    lora: LoraSettings,
+    new: Sequence[str],
+    advance: Advance,
+) -> tuple[Any, list[float]]:
+    """Train LoRA matrices and the head on ``rows`` and merge them.
+
+    Args:
+        model: In float32; used up.
+        pad: The padding token.
+        rows: Any order; the trainer draws from them by its seed.
+        columns: See ``axis_odds``.
+        single: See ``axis_odds``.
+        training: Steps, batch, learning rate and seed.
+        lora: Rank and the like.
+        new: Modules with new weights, which are trained whole, as the head is anyway.
+        advance: Called with 1 after each step.
+
+    Returns:
+        The merged model, and the loss of every step.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with torch.random.fork_rng(), tempfile.TemporaryDirectory(prefix="safefed-") as folder, old_names():
+        torch.manual_seed(training.seed)
+        settings = trainer_arguments(
+            training, folder, on_cpu=device == "cpu", bf16=device == "cuda" and has_bfloat16(device)
+        )
+        trainer = AxisTrainer(
+            model=get_peft_model(model.to(device), _lora(lora, new)),
+            args=TrainingArguments(**settings, remove_unused_columns=False),
+            train_dataset=Dataset.from_list(list(rows)),
+            data_collator=lambda batch: _collate(batch, pad),
+        )
+        trainer.columns, trainer.single = columns, single
+        losses = run_quietly(trainer, advance)
+        return trainer.model.merge_and_unload(safe_merge=True).to("cpu").eval(), losses
+
+
+def _lora(lora: LoraSettings, new: Sequence[str]) -> LoraConfig:
+    return LoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        modules_to_save=list(new) or None,
+    )
+
+
+def _collate(batch: Sequence[Row], pad: int) -> dict[str, torch.Tensor]:
+    longest = max(len(row["input_ids"]) for row in batch)
+    ids = [row["input_ids"] + [pad] * (longest - len(row["input_ids"])) for row in batch]
+    mask = [[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in batch]
+    return {
+        "input_ids": torch.tensor(ids),
+        "attention_mask": torch.tensor(mask),
+        "axis": torch.tensor([row["axis"] for row in batch]),
+        "unsafe": torch.tensor([row["unsafe"] for row in batch]),
+    }

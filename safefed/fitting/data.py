@@ -1,0 +1,115 @@
+"""The labelled rows that a filter is fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from safefed.config import SourceConfig
+from safefed.errors import ConfigError, DataError
+from safefed.filters.labelled import labelled_samples
+from safefed.overlap import words
+from safefed.records import HAZARDS, Sample
+from safefed.sources import read_rows
+from safefed.splitting import Split, split_rows
+
+FEWEST_ROWS, FEWEST_EACH = 40, 10
+GROUP, CATEGORY = "group", "category"
+
+AnyRow = TypeVar("AnyRow")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Labelled rows, each text once.
+
+    Attributes:
+        samples: The rows; ``meta`` holds "unsafe", "group" and "category".
+        counts: ``n_in`` rows = ``labelled`` + those left out: ``unlabelled``, ``unusable`` (bad rows), ``repeated``,
+            ``disputed`` (one text, both labels).
+    """
+
+    samples: Sequence[Sample]
+    counts: Mapping[str, int]
+
+    @property
+    def unsafe(self) -> list[bool]:
+        """The labels."""
+        return [bool(sample.label) for sample in self.samples]
+
+
+def read_labelled(source: SourceConfig, group: str | None, category: str | None) -> Labelled:
+    """The labelled rows of ``source``.
+
+    Args:
+        source: Its ``label`` names the column of the label.
+        group: The column whose value rows of one group have in common.
+        category: The column of the hazard, S1 to S14.
+
+    Raises:
+        ConfigError: no label column is named.
+        DataError: the source cannot be read, has fewer than 40 labelled rows or 10 of a kind, or no hazards.
+    """
+    if source.label is None:
+        raise ConfigError("fitting needs labelled rows; name the column of the label: --label COL")
+    carried = {name: column for name, column in ((GROUP, group), (CATEGORY, category)) if column is not None}
+    rows = Labelled(*labelled_samples(read_rows(source, carried=carried)))
+    _check(rows, source)
+    if category is not None and not any(hazard_of(sample) for sample in rows.samples):
+        raise DataError(f"{source.path}: no row has a hazard from S1 to S14 in {category!r}; leave out --category")
+    return rows
+
+
+def _check(rows: Labelled, source: SourceConfig) -> None:
+    n, n_unsafe = len(rows.samples), sum(rows.unsafe)
+    left_out = ", ".join(f"{name} {n}" for name, n in rows.counts.items() if name not in ("n_in", "labelled"))
+    if n < FEWEST_ROWS:
+        raise DataError(
+            f"{source.path}: {n} labelled rows can be used, fitting needs {FEWEST_ROWS} ({left_out} of "
+            f"{rows.counts['n_in']}); label more rows, or calibrate a filter with fewer: safefed calibrate"
+        )
+    if min(n_unsafe, n - n_unsafe) < FEWEST_EACH:
+        raise DataError(
+            f"{source.path}: {n_unsafe} rows are unsafe and {n - n_unsafe} safe, fitting needs {FEWEST_EACH} of each; "
+            f"{source.label} counts as unsafe where it is {', '.join(source.unsafe_values)}: give --unsafe-value for "
+            "others, or label more rows"
+        )
+
+
+def hazard_of(sample: Sample) -> str | None:
+    """The row's own hazard category, S1 to S14; None for anything else."""
+    value = str(sample.meta.get(CATEGORY, "")).upper()
+    return value if value in HAZARDS else None
+
+
+def split(rows: Labelled, held_out: float, seed: int) -> Split:
+    """Rows to fit on and rows to measure on: no prompt, no near repetition of one and no group is on both sides.
+
+    A prompt is all that the user says; a row without one stands for its answer. System turns tie nothing.
+
+    Raises:
+        DataError: see ``split_rows``.
+    """
+    texts = [_asked(sample) for sample in rows.samples]
+    together = [sample.meta.get(GROUP) for sample in rows.samples]
+    return split_rows(texts, rows.unsafe, held_out=held_out, together=together, seed=seed)
+
+
+def _asked(sample: Sample) -> str:
+    asked = "\n".join(message.content for message in sample.messages if message.role == "user")
+    return asked if asked.strip() else sample.response
+
+
+def answers_seen(fit: Sequence[Sample], held_out: Sequence[Sample]) -> int:
+    """Held-out rows whose answer some row to fit on gives word for word: mostly refusals, and easy to recognise."""
+    known = {words(sample.response) for sample in fit if sample.response}
+    return sum(words(sample.response) in known for sample in held_out if sample.response)
+
+
+def balanced(rows: Sequence[AnyRow], unsafe: Sequence[bool]) -> list[AnyRow]:
+    """``rows`` with those of the rarer label repeated until both weigh about the same: 0.5 then means even odds."""
+    kinds = [[row for row, bad in zip(rows, unsafe, strict=True) if bad is kind] for kind in (False, True)]
+    rare, common = sorted(kinds, key=len)
+    times = round(len(common) / len(rare)) if rare else 1
+    return [*rows, *(rare * (times - 1))]

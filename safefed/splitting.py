@@ -1,0 +1,149 @@
+"""Splitting rows into those to fit on and those to measure on, so that no text stands on both sides.
+
+Rows are tied by the words of their texts (equal, or nearly: ``safefed.overlap``) and by groups that the caller names.
+Whatever is tied, also through others, goes to one side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from safefed.errors import DataError
+from safefed.overlap import Index, Words, words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FEWEST_EACH = 2
+"""Rows of either kind that each side must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which rows are fitted on and which are held out.
+
+    Attributes:
+        fit: Indices of the rows to fit on, ascending.
+        held_out: Indices of all others.
+        groups: The group of every row (n,); rows of one group are on one side.
+        n_exact: Rows that repeat an earlier one word for word.
+        n_near: Distinct texts that nearly repeat another.
+        n_shared: Held-out rows that repeat, or nearly repeat, a row to fit on: 0.
+    """
+
+    fit: Sequence[int]
+    held_out: Sequence[int]
+    groups: NDArray[np.int64]
+    n_exact: int
+    n_near: int
+    n_shared: int
+
+    def facts(self) -> dict[str, int]:
+        """The numbers worth recording."""
+        sizes = Counter(self.groups.tolist())
+        return {
+            "fit": len(self.fit),
+            "held_out": len(self.held_out),
+            "groups": len(sizes),
+            "largest_group": max(sizes.values()),
+            "exact": self.n_exact,
+            "near": self.n_near,
+            "shared": self.n_shared,
+        }
+
+
+def split_rows(
+    texts: Sequence[str],
+    unsafe: Sequence[bool],
+    *,
+    held_out: float = 0.2,
+    together: Sequence[Hashable | None] = (),
+    seed: int = 0,
+) -> Split:
+    """Hold out about a share of the rows, by whole groups and of both kinds alike.
+
+    Groups are drawn at random; one that would take more than its share of either kind is passed over. So a group that
+    is larger than the held-out part is always fitted on, and that part may be smaller than wanted.
+
+    Args:
+        texts: What must not stand on both sides, one text per row.
+        unsafe: The rows' labels.
+        held_out: The share to hold out.
+        together: Rows of one value (a document, a question) stay together; None or (): of none.
+        seed: Of the draw.
+
+    Raises:
+        DataError: a side would have fewer than two rows of either kind.
+    """
+    import numpy as np
+
+    found = [words(text) for text in texts]
+    exact = list(_equals([own or text for own, text in zip(found, texts, strict=True)]))
+    near = list(_near(texts, found, {row for _, row in exact}))
+    groups = _connected(len(texts), [*exact, *near, *_equals(together)])
+    out = _draw(groups, np.asarray(unsafe, dtype=bool), held_out, seed)
+    _check(groups, np.asarray(unsafe, dtype=bool), out, held_out)
+    fit, rest = np.flatnonzero(~out).tolist(), np.flatnonzero(out).tolist()
+    n_near = len({row for pair in near for row in pair})
+    return Split(fit, rest, groups, len(exact), n_near, n_repeating([texts[i] for i in fit], [texts[i] for i in rest]))
+
+
+def n_repeating(known: Iterable[str], texts: Iterable[str]) -> int:
+    """How many of ``texts`` repeat one of ``known``, word for word or nearly."""
+    return len({repeat.row for repeat in Index(known).find(texts)})
+
+
+def _equals(keys: Sequence[Hashable | None]) -> Iterator[tuple[int, int]]:
+    """Each row that is equal to an earlier one, with the first of them."""
+    first: dict[Hashable, int] = {}
+    for row, key in enumerate(keys):
+        if key is not None and first.setdefault(key, row) != row:
+            yield first[key], row
+
+
+def _near(texts: Sequence[str], found: Sequence[Words], repeated: Container[int]) -> Iterator[tuple[int, int]]:
+    """Each pair of distinct texts that nearly repeat each other; rows that are ``repeated`` are left out."""
+    rows = [row for row, own in enumerate(found) if own and row not in repeated]
+    index = Index(texts[row] for row in rows)
+    for number, row in enumerate(rows):
+        yield from ((row, rows[other]) for other in index.near(found[row]) if other > number)
+
+
+def _connected(n: int, ties: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """The number of each row's group: rows that are tied, directly or through others."""
+    import numpy as np
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.array(ties, dtype=np.int64).reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(ends), dtype=bool), (ends[:, 0], ends[:, 1])), shape=(n, n))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def _draw(groups: Any, unsafe: Any, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held out."""
+    import numpy as np
+
+    n = int(groups.max(initial=-1)) + 1
+    sizes = np.stack([np.bincount(groups, kind, n) for kind in (~unsafe, unsafe)], axis=1)
+    room = np.rint(share * sizes.sum(axis=0))
+    taken = np.zeros(n, dtype=bool)
+    for group in np.random.default_rng(seed).permutation(n):
+        if (sizes[group] <= room).all():
+            taken[group] = True
+            room -= sizes[group]
+    return np.asarray(taken[groups])
+
+
+def _check(groups: Any, unsafe: Any, out: Any, share: float) -> None:
+    sides = [int((unsafe[side] == kind).sum()) for side in (~out, out) for kind in (False, True)]
+    if min(sides) < FEWEST_EACH:
+        raise DataError(
+            f"{len(out)} rows hang together in {len(set(groups.tolist()))} groups (equal or nearly equal prompts, and "
+            f"--group), of which a share of {share:g} cannot be held out with {FEWEST_EACH} safe and {FEWEST_EACH} "
+            f"unsafe rows on each side; give another --held-out, a finer --group, or rows with more different prompts"
+        )
