@@ -7,9 +7,9 @@ words in a row is only found with a sentence encoder.
 from __future__ import annotations
 
 import itertools
-import math
 import re
 import unicodedata
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,9 +66,9 @@ class Index:
         self._exact = {own: number for number, own in enumerate(found) if own}
         self._grams = [grams(own) for own in found]
         self._holders: dict[Words, list[int]] = defaultdict(list)
-        for number, own in enumerate(self._grams):
-            for gram in own:
-                self._holders[gram].append(number)
+        for number in sorted(range(len(texts)), key=lambda number: len(self._grams[number])):
+            for gram in self._grams[number]:
+                self._holders[gram].append(number)  # the texts with few grams first, for ``near``
         self._encode = encode
         self._vectors = encode(texts) if encode and texts else None
 
@@ -87,14 +87,23 @@ class Index:
         for number in self.near(own):
             yield Repeat(row, number, "5-gram")
 
-    def near(self, own: Words) -> list[int]:
-        """The numbers of the texts that have half of their 5-grams and those of ``own`` in common; equal ones count."""
+    def near(self, own: Words, skip: Callable[[int], bool] = lambda _number: False) -> list[int]:
+        """The numbers of the texts that have half of their 5-grams and those of ``own`` in common, equal ones included.
+
+        Args:
+            own: The words of any text.
+            skip: Of these numbers it is known already, or does not matter.
+        """
         mine = grams(own)
-        # Whoever shares half of the grams shares one of the rarest: those of a common phrase need no looking up.
-        rarest = sorted(mine, key=lambda gram: len(self._holders.get(gram, ())))
-        looked_up = rarest[: len(mine) - math.ceil(JACCARD * len(mine)) + 1]
-        candidates = sorted({number for gram in looked_up for number in self._holders.get(gram, ())})
-        return [number for number in candidates if _jaccard(mine, self._grams[number]) >= JACCARD]
+        candidates: set[int] = set()
+        # A text whose rarest common gram is the n-th rarest shares none of those before, so it can only be so large.
+        for place, gram in enumerate(sorted(mine, key=lambda gram: len(self._holders.get(gram, ())))):
+            largest = (len(mine) - place) * (1 + JACCARD) / JACCARD - len(mine)
+            if largest < JACCARD * len(mine):
+                break
+            held = self._holders.get(gram, [])
+            candidates.update(held[: bisect_right(held, largest, key=lambda number: len(self._grams[number]))])
+        return [n for n in sorted(candidates) if not skip(n) and _jaccard(mine, self._grams[n]) >= JACCARD]
 
     def _by_meaning(self, chunk: Sequence[tuple[int, str]]) -> Iterator[Repeat]:
         if self._encode is None or self._vectors is None:

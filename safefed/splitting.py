@@ -82,14 +82,19 @@ def split_rows(
     import numpy as np
 
     found = [words(text) for text in texts]
-    exact = list(_equals([own or text for own, text in zip(found, texts, strict=True)]))
-    near = list(_near(texts, found, {row for _, row in exact}))
-    groups = _connected(len(texts), [*exact, *near, *_equals(together)])
-    out = _draw(groups, np.asarray(unsafe, dtype=bool), held_out, seed)
-    _check(groups, np.asarray(unsafe, dtype=bool), out, held_out)
+    ties, exact = _Ties(len(texts)), set()
+    for first, row in _equals([own or text for own, text in zip(found, texts, strict=True)]):
+        ties.tie(first, row)
+        exact.add(row)
+    n_near = _tie_near(texts, found, exact, ties)
+    for first, row in _equals(together):
+        ties.tie(first, row)
+    groups, bad = ties.groups(), np.asarray(unsafe, dtype=bool)
+    out = _draw(groups, bad, held_out, seed)
+    _check(groups, bad, out, held_out)
     fit, rest = np.flatnonzero(~out).tolist(), np.flatnonzero(out).tolist()
-    n_near = len({row for pair in near for row in pair})
-    return Split(fit, rest, groups, len(exact), n_near, n_repeating([texts[i] for i in fit], [texts[i] for i in rest]))
+    n_shared = n_repeating([texts[i] for i in fit], [texts[i] for i in rest])
+    return Split(fit, rest, groups, len(exact), n_near, n_shared)
 
 
 def n_repeating(known: Iterable[str], texts: Iterable[str]) -> int:
@@ -105,23 +110,41 @@ def _equals(keys: Sequence[Hashable | None]) -> Iterator[tuple[int, int]]:
             yield first[key], row
 
 
-def _near(texts: Sequence[str], found: Sequence[Words], repeated: Container[int]) -> Iterator[tuple[int, int]]:
-    """Each pair of distinct texts that nearly repeat each other; rows that are ``repeated`` are left out."""
+def _tie_near(texts: Sequence[str], found: Sequence[Words], repeated: Container[int], ties: _Ties) -> int:
+    """Tie the texts that nearly repeat each other, but for rows that are ``repeated``; returns how many they are."""
     rows = [row for row, own in enumerate(found) if own and row not in repeated]
-    index = Index(texts[row] for row in rows)
+    index, tied = Index(texts[row] for row in rows), _Ties(len(rows))
     for number, row in enumerate(rows):
-        yield from ((row, rows[other]) for other in index.near(found[row]) if other > number)
+        for other in index.near(found[row], skip=lambda other, number=number: tied.same(number, other)):
+            tied.tie(number, other)
+            ties.tie(row, rows[other])
+    sizes = Counter(tied.groups().tolist())
+    return sum(size for size in sizes.values() if size > 1)
 
 
-def _connected(n: int, ties: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """The number of each row's group: rows that are tied, directly or through others."""
-    import numpy as np
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+class _Ties:
+    """Which of n things belong together, directly or through others (union-find)."""
 
-    ends = np.array(ties, dtype=np.int64).reshape(-1, 2)
-    graph = coo_matrix((np.ones(len(ends), dtype=bool), (ends[:, 0], ends[:, 1])), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    def __init__(self, n: int) -> None:
+        self._up = list(range(n))
+
+    def _top(self, i: int) -> int:
+        while self._up[i] != i:
+            self._up[i] = i = self._up[self._up[i]]
+        return i
+
+    def tie(self, one: int, other: int) -> None:
+        self._up[self._top(one)] = self._top(other)
+
+    def same(self, one: int, other: int) -> bool:
+        return self._top(one) == self._top(other)
+
+    def groups(self) -> NDArray[np.int64]:
+        """The number of each thing's group (n,)."""
+        import numpy as np
+
+        tops = [self._top(i) for i in range(len(self._up))]
+        return np.asarray(np.unique(tops, return_inverse=True)[1], dtype=np.int64)
 
 
 def _draw(groups: Any, unsafe: Any, share: float, seed: int) -> NDArray[np.bool_]:

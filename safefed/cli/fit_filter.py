@@ -115,7 +115,7 @@ def fit_filter(
         return
     print_table(_table(result))
     typer.echo(_split(result))
-    typer.echo(_conclusion(result["comparison"], result["kind"]))
+    typer.echo(_conclusion(result["comparison"]))
     typer.echo(f"screen with it: safefed preprocess INPUT --out OUT --filter {result['kind']}:{out}")
 
 
@@ -157,13 +157,13 @@ def _split(result: Mapping[str, Any]) -> str:
     left_out = ", ".join(f"{n} {name}" for name, n in rows.items() if n and name not in ("n_in", "labelled"))
     return (
         f"rows: {split['fit']} fitted on, {split['held_out']} held out, left out: {left_out or 'none'}. "
-        f"groups: {split['groups']}, the largest of {split['largest_group']} rows ({split['exact']} rows repeat a prompt, "
-        f"{split['near']} prompts nearly repeat another); {split['shared']} shared after the split. "
+        f"groups: {split['groups']}, the largest of {split['largest_group']} rows; {split['exact']} rows repeat "
+        f"a prompt and {split['near']} prompts nearly repeat another, of which {split['shared']} are on both sides. "
         f"held-out answers that a fitted row gives word for word: {split['answers_seen']}."
     )
 
 
-def _conclusion(found: Mapping[str, Any], kind: str) -> str:
+def _conclusion(found: Mapping[str, Any]) -> str:
     if found["conclusion"] == "nothing to compare":
         return "before: the unfitted filter could not score enough of the held-out rows to be compared with"
     low, high = found["difference_ci95"]
@@ -171,5 +171,5 @@ def _conclusion(found: Mapping[str, Any], kind: str) -> str:
     return {
         "better": f"the fitted filter ranks these rows better: {difference}",
         "worse": f"the fitted filter ranks these rows WORSE than the unfitted one: {difference}; do not use it",
-        "unclear": f"the fitted filter is not shown to be better: {difference}; label more rows, or keep {kind} unfitted",
+        "unclear": f"the fitted filter is not shown to be better: {difference}; label more rows",
     }[found["conclusion"]]

@@ -7,7 +7,8 @@ map keeps the axes that were trained. Sources: LoRA, arXiv 2106.09685.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,7 @@ def _with_new_head(source: Source, axes: Sequence[str], seed: int, folder: Path)
     import torch
 
     names = dict(enumerate(f"unsafe-{axis}" for axis in axes))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _unsurprised():
         torch.manual_seed(seed)
         model, tokenizer, lacking = read_classifier(
             source,
@@ -132,6 +133,19 @@ def _with_new_head(source: Source, axes: Sequence[str], seed: int, folder: Path)
     tokenizer.save_pretrained(folder)
     _write_labels(_labels(None, axes, None), folder)
     return find(str(folder)), sorted({weight.rpartition(".")[0] for weight in lacking})
+
+
+@contextmanager
+def _unsurprised() -> Iterator[None]:
+    """Hide transformers' report that the head is new: it is meant to be."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _labels(known: LabelMap | None, axes: Sequence[str], window: int | None) -> LabelMap:

@@ -23,7 +23,7 @@ Conclusion = Literal["better", "worse", "unclear", "nothing to compare"]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a filter says of rows: ``unsafe`` (n,) probabilities, and ``usable`` (n,), False where it could not score."""
+    """What a filter says of rows: ``unsafe`` (n,) probabilities; ``usable`` (n,) is False where it could not score."""
 
     revision: str
     threshold: float

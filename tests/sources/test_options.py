@@ -212,3 +212,20 @@ def test_source_files_are_the_file_and_the_one_it_joins(answers, questions):
 def test_a_wrong_source_is_an_error_before_the_first_row(tmp_path):
     with pytest.raises(DataError):
         read_rows(SourceConfig(path=str(tmp_path / "absent.csv")))
+
+
+def test_further_columns_come_along_as_text(tmp_path):
+    path = table(tmp_path / "a.csv", ("prompt", "response", "page"), ("a", "b", "3.0"), ("c", "d", ""))
+
+    full, empty = read_rows(SourceConfig(path=str(path)), carried={"group": "page"})
+
+    assert (full.meta, empty.meta) == ({"group": "3"}, {})
+
+
+def test_a_further_column_that_holds_no_text_makes_a_bad_row(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "a", "response": "b", "page": [1]}\n')
+
+    (bad,) = read_rows(SourceConfig(path=str(path)), carried={"group": "page"})
+
+    assert bad.reason == "bad_column"
