@@ -66,8 +66,8 @@ def split_rows(
 ) -> Split:
     """Hold out about a share of the rows, by whole groups and of both kinds alike.
 
-    Groups are drawn at random; one that would take more than its share of either kind is passed over. So a group that
-    is larger than the held-out part is always fitted on, and that part may be smaller than wanted.
+    Groups are drawn at random; each is held out if that brings the held-out part closer to the wanted number of safe
+    and of unsafe rows. So a group over twice that size is always fitted on.
 
     Args:
         texts: What must not stand on both sides, one text per row.
@@ -153,12 +153,12 @@ def _draw(groups: Any, unsafe: Any, share: float, seed: int) -> NDArray[np.bool_
 
     n = int(groups.max(initial=-1)) + 1
     sizes = np.stack([np.bincount(groups, kind, n) for kind in (~unsafe, unsafe)], axis=1)
-    room = np.rint(share * sizes.sum(axis=0))
-    taken = np.zeros(n, dtype=bool)
+    wanted = np.maximum(np.rint(share * sizes.sum(axis=0)), 1)
+    missing, taken = np.ones(2), np.zeros(n, dtype=bool)
     for group in np.random.default_rng(seed).permutation(n):
-        if (sizes[group] <= room).all():
-            taken[group] = True
-            room -= sizes[group]
+        left = missing - sizes[group] / wanted
+        if (left**2).sum() < (missing**2).sum():
+            missing, taken[group] = left, True
     return np.asarray(taken[groups])
 
 

@@ -115,5 +115,7 @@ def test_a_fitted_guard_learns_the_rule_and_names_the_hazards_it_was_told(make_g
     assert 0 < result["fitted"]["n_with_category"] < result["fitted"]["n_rows"]
     judge = load_filter(f"guard:{tmp_path / 'mine'}")
     assert judge.revision == after["revision"]
-    flagged, kept = judge.score([Sample.of("abc def", f"abc {BAD} def"), Sample.of("abc def", "abc def")])
-    assert (flagged.action, flagged.category, kept.action) == ("revise", "S9", "keep")
+    new = list(rows(220))[200:]
+    verdicts = judge.score([Sample.of(ask, answer) for ask, answer, *_ in new])
+    assert [verdict.action == "revise" for verdict in verdicts] == [bool(bad) for _, _, bad, _ in new]
+    assert "S9" in {verdict.category for verdict in verdicts}

@@ -82,7 +82,7 @@ def test_the_saved_filter_knows_the_axis_it_was_fitted_on_and_errs_on_rows_witho
 
 
 @pytest.mark.slow
-def test_equal_arguments_give_equal_weights(fitted, make_letter_bert, tmp_path):
+def test_equal_arguments_give_equal_weights(fitted, tmp_path):
     source, folder, _ = fitted
 
     fit_filter(source, tmp_path / "again", filter=f"classifier:{folder.parent / 'bert'}", training=QUICK)

@@ -48,7 +48,7 @@ def test_rows_of_one_named_group_stay_on_one_side(write_rows, toy, tmp_path):
     assert found.facts()["groups"] == 30
 
 
-def test_answers_tie_no_rows_but_those_seen_are_counted(toy):
+def test_answers_tie_no_rows_but_those_seen_are_counted():
     fit = [Sample.of("ask one", "I am sorry."), Sample.of("ask two", "Yes, gladly.")]
     held_out = [Sample.of("ask three", "i am SORRY"), Sample.of("ask four", "No."), Sample.of("ask five")]
 
