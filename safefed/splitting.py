@@ -6,6 +6,7 @@ Whatever is tied, also through others, goes to one side.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def _tie_near(texts: Sequence[str], found: Sequence[Words], repeated: Container[
     rows = [row for row, own in enumerate(found) if own and row not in repeated]
     index, tied = Index(texts[row] for row in rows), _Ties(len(rows))
     for number, row in enumerate(rows):
-        for other in index.near(found[row], skip=lambda other, number=number: tied.same(number, other)):
+        for other in index.near(found[row], skip=functools.partial(tied.same, number)):
             tied.tie(number, other)
             ties.tie(row, rows[other])
     sizes = Counter(tied.groups().tolist())

@@ -94,7 +94,7 @@ def test_groups_of_uneven_mixture_are_drawn_so_that_both_kinds_have_their_share(
     found = split_rows(distinct(300), unsafe, together=[i // 2 for i in range(300)], seed=seed)
 
     assert sum(unsafe[i] for i in found.held_out) == pytest.approx(20, abs=1)
-    assert len(found.held_out) == pytest.approx(60, abs=2)
+    assert len(found.held_out) == pytest.approx(60, abs=4)
 
 
 def test_rows_that_all_hang_together_are_refused_with_what_to_change():

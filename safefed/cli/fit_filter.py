@@ -165,7 +165,7 @@ def _split(result: Mapping[str, Any]) -> str:
 
 def _conclusion(found: Mapping[str, Any]) -> str:
     if found["conclusion"] == "nothing to compare":
-        return "before: the unfitted filter could not score enough of the held-out rows to be compared with"
+        return "there is nothing to compare with: no filter before, or one that could not score the held-out rows"
     low, high = found["difference_ci95"]
     difference = f"AUROC {found['difference']:+.3f} (95 %: {low:+.3f} to {high:+.3f})"
     return {

@@ -99,15 +99,16 @@ def train(
         settings = trainer_arguments(
             training, folder, on_cpu=device == "cpu", bf16=device == "cuda" and has_bfloat16(device)
         )
+        adapted: Any = get_peft_model(model.to(device), _lora(lora, new))
         trainer = AxisTrainer(
-            model=get_peft_model(model.to(device), _lora(lora, new)),
+            model=adapted,
             args=TrainingArguments(**settings, remove_unused_columns=False),
             train_dataset=Dataset.from_list(list(rows)),
             data_collator=lambda batch: _collate(batch, pad),
         )
         trainer.columns, trainer.single = columns, single
         losses = run_quietly(trainer, advance)
-        return trainer.model.merge_and_unload(safe_merge=True).to("cpu").eval(), losses
+        return adapted.merge_and_unload(safe_merge=True).to("cpu").eval(), losses
 
 
 def _lora(lora: LoraSettings, new: Sequence[str]) -> LoraConfig:

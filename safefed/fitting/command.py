@@ -108,7 +108,7 @@ def _fitted(
     fit, held_out = [rows.samples[i] for i in parts.fit], [rows.samples[i] for i in parts.held_out]
     with tempfile.TemporaryDirectory(prefix="safefed-") as scratch:
         fitter = make_fitter(name, fit, training, seed, Path(scratch))
-        before = score(held_out, fitter.judge, progress, f"score before, with {name}")
+        before = score(held_out, fitter.judge, progress, f"score before, with {name}") if fitter.judge else None
         facts = fitter.fit(fit, folder, progress)
         del fitter
     after = score(held_out, make_filter(f"{name.partition(':')[0]}:{folder}"), progress, "score after")

@@ -17,13 +17,12 @@ HEADS = ("embedding", "linear")
 
 
 class Fitter(Protocol):
-    """Something that can be fitted once.
+    """Something that can be fitted once."""
 
-    Attributes:
-        judge: The filter as it is before.
-    """
-
-    judge: Filter
+    @property
+    def judge(self) -> Filter | None:
+        """The filter as it is before; None if there is none."""
+        ...
 
     def fit(self, samples: Sequence[Sample], folder: Path, progress: Progress) -> dict[str, Any]:
         """Write the fitted filter into ``folder``; returns what decided the result. ``judge`` is used up."""
@@ -31,15 +30,25 @@ class Fitter(Protocol):
 
 
 class HeadsFitter:
-    """Logistic heads over fixed features: refitted as a whole, in seconds."""
+    """Logistic heads over fixed features: refitted in seconds, starting from the package's own.
+
+    Args:
+        name: "linear", "embedding", or "embedding:ENCODER"; heads for another encoder than the package's start from
+            nothing, so that there is no filter before.
+    """
 
     def __init__(self, name: str, seed: int) -> None:
         self._name, self._seed = name, seed
-        self.judge = make_filter(name)
+        self.judge: Filter | None = None
+        try:
+            self.judge = make_filter(name)
+        except ConfigError:
+            if ":" not in name:
+                raise
 
     def fit(self, samples: Sequence[Sample], folder: Path, progress: Progress) -> dict[str, Any]:
         """See ``Fitter``."""
-        from safefed.filters.fit_heads import fit_domain
+        from safefed.filters.fit_domain import fit_domain
 
         with progress.task(f"fit {self._name}", len(samples)) as advance:
             fit_domain(self._name, samples, folder, seed=self._seed)
@@ -59,6 +68,8 @@ def check_kind(name: str, training: FitTraining) -> str:
             f"filter {name!r} cannot be fitted; choose linear, embedding, classifier:PATH or guard:PATH, or calibrate "
             "it: safefed calibrate"
         )
+    if kind == "linear" and name != kind:
+        raise ConfigError(f"{name!r} cannot be fitted again; give linear, which is where every fit starts from")
     if kind in HEADS and (given := sorted(training.model_dump(exclude_none=True))):
         raise ConfigError(f"{kind} is refitted as a whole, not step by step; leave out {', '.join(given)}")
     return kind

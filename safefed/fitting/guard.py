@@ -54,7 +54,7 @@ class GuardFitter:
                 f"{profile.family} asks several questions of which a row's label answers none; fit a Llama Guard, "
                 "or calibrate this guard: safefed calibrate"
             )
-        self._codes = {entry["hazard"]: code for code, entry in reversed(profile.categories.items())}
+        self._codes = {entry["hazard"]: code for code, entry in reversed(list(profile.categories.items()))}
 
     def fit(self, samples: Sequence[Sample], folder: Path, progress: Progress) -> dict[str, Any]:
         """See ``Fitter``. Raises DataError if no row fits into ``max_length``."""
@@ -75,7 +75,7 @@ class GuardFitter:
         with progress.task(f"train {len(kept)} rows", training.steps) as advance:
             adapter, report = train_adapter(loaded, start, Dataset.from_list(rows), training, advance)
         merge_adapter(loaded, adapter)
-        loaded.model.save_pretrained(folder)
+        loaded.model.save_pretrained(str(folder))
         loaded.tokenizer.save_pretrained(folder)
         axes = sorted({axis for _, axis, _ in kept})
         write_json(folder / FITTED, {"family": self.judge.family, "axes": axes})

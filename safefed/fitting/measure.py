@@ -47,7 +47,7 @@ class Comparison(Record):
     """The filter before and after on the same rows; intervals resample whole groups.
 
     Attributes:
-        before: None if the unfitted filter could not score rows of both kinds.
+        before: None if there was no filter, or it could not score rows of both kinds.
         after: The fitted filter.
         difference: AUROC after less AUROC before.
         difference_ci95: Its interval, from paired resamples.
@@ -69,7 +69,9 @@ def score(samples: Sequence[Sample], judge: Filter, progress: Progress, what: st
     return Scored(judge.revision, judge.threshold, unsafe, usable)
 
 
-def compare(unsafe: Sequence[bool], groups: NDArray[np.int64], before: Scored, after: Scored, seed: int) -> Comparison:
+def compare(
+    unsafe: Sequence[bool], groups: NDArray[np.int64], before: Scored | None, after: Scored, seed: int
+) -> Comparison:
     """Compare on the rows that both could score.
 
     Raises:
@@ -82,8 +84,8 @@ def compare(unsafe: Sequence[bool], groups: NDArray[np.int64], before: Scored, a
             f"the fitted filter could score {n} of {len(truth)} held-out rows, too few to measure it; train it longer "
             "(--steps) or at another --learning-rate"
         )
-    both = before.usable & after.usable
-    if not _both(truth[both]):
+    both = before.usable & after.usable if before else after.usable
+    if before is None or not _both(truth[both]):
         return Comparison(None, _figures(truth, groups, after, after.usable, seed), None, None, "nothing to compare")
     truth_, groups_, old, new = truth[both], groups[both], before.unsafe[both], after.unsafe[both]
 

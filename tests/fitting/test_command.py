@@ -17,12 +17,6 @@ from safefed.records import Sample
 CANARY = "zebrafish"
 
 
-def fits_heads():
-    if importlib.util.find_spec("safefed.filters.fit_heads") is None:
-        return False
-    return hasattr(importlib.import_module("safefed.filters.fit_heads"), "fit_domain")
-
-
 def run(*arguments):
     return CliRunner().invoke(app, ["fit-filter", *map(str, arguments)])
 
@@ -68,6 +62,7 @@ def test_json_is_one_document_on_stdout(source, bert, tmp_path):
     ("arguments", "code", "words"),
     [
         (["--filter", "detoxify"], 2, "cannot be fitted"),
+        (["--filter", "linear:mine"], 2, "cannot be fitted again"),
         (["--filter", "classifier"], 2, "classifier:FOLDER"),
         (["--filter", "classifier:/nowhere/model"], 3, "does not exist"),
         (["--filter", "guard:/nowhere/model#quantization=4bit"], 2, "leave out quantization"),
@@ -134,7 +129,9 @@ def test_it_is_a_name_of_the_package():
     assert safefed.fit_filter is fit_filter
 
 
-@pytest.mark.skipif(not fits_heads(), reason="the recipe of the heads is not there")
+@pytest.mark.skipif(
+    importlib.util.find_spec("safefed.filters.fit_domain") is None, reason="the recipe of the heads is not there"
+)
 def test_linear_is_refitted_to_a_domain_and_screens_with_it(write_rows, tmp_path):
     by_kind = {True: [], False: []}
     for example in Phrasings().prompts():

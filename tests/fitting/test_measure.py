@@ -32,8 +32,9 @@ def test_both_are_measured_on_the_rows_that_both_could_score_and_equal_ones_are_
     assert (found.difference, found.conclusion) == (0.0, "unclear")
 
 
-def test_an_unfitted_filter_that_scores_nothing_is_nothing_to_compare_with():
-    found = compare(UNSAFE, GROUPS, scored(NOISE, np.zeros(N, dtype=bool)), scored(GOOD), 0)
+@pytest.mark.parametrize("before", [None, scored(NOISE, np.zeros(N, dtype=bool))])
+def test_without_a_filter_before_or_one_that_scores_nothing_there_is_nothing_to_compare_with(before):
+    found = compare(UNSAFE, GROUPS, before, scored(GOOD), 0)
 
     assert (found.before, found.difference, found.conclusion) == (None, None, "nothing to compare")
     assert found.after.ranking.n == N
