@@ -168,8 +168,12 @@ def _conclusion(found: Mapping[str, Any]) -> str:
         return "there is nothing to compare with: no filter before, or one that could not score the held-out rows"
     low, high = found["difference_ci95"]
     difference = f"AUROC {found['difference']:+.3f} (95 %: {low:+.3f} to {high:+.3f})"
-    return {
+    ranks = {
         "better": f"the fitted filter ranks these rows better: {difference}",
         "worse": f"the fitted filter ranks these rows WORSE than the unfitted one: {difference}; do not use it",
         "unclear": f"the fitted filter is not shown to be better: {difference}; label more rows",
     }[found["conclusion"]]
+    before, after = (found[side]["decisions"]["f1"] for side in ("before", "after"))
+    if after >= before:
+        return ranks
+    return f"{ranks}. At its threshold F1 FALLS from {before:.3f} to {after:.3f}: calibrate it on other labelled rows"

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import safefed
 from safefed.cli import app
+from safefed.cli.fit_filter import _conclusion
 from safefed.errors import DataError
 from safefed.filters import load_filter
 from safefed.filters.fit_data import Phrasings
@@ -90,6 +91,22 @@ def test_a_folder_that_is_there_is_left_alone(source, tmp_path):
     result = run(*options(source, tmp_path / "mine"))
 
     assert (result.exit_code, (tmp_path / "mine" / "notes.txt").read_text()) == (2, "mine")
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "f1", "words"),
+    [
+        ("better", 0.9, r"ranks these rows better: AUROC \+0\.100 \(95 %: -0\.200 to \+0\.300\)$"),
+        ("worse", 0.9, "WORSE than the unfitted one.*do not use it"),
+        ("unclear", 0.9, "not shown to be better.*label more rows"),
+        ("better", 0.5, r"F1 FALLS from 0\.800 to 0\.500: calibrate it"),
+    ],
+)
+def test_the_conclusion_is_said_plainly(conclusion, f1, words):
+    sides = {"before": {"decisions": {"f1": 0.8}}, "after": {"decisions": {"f1": f1}}}
+    found = {"conclusion": conclusion, "difference": 0.1, "difference_ci95": [-0.2, 0.3], **sides}
+
+    assert re.search(words, _conclusion(found))
 
 
 class Interrupting:
