@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import torch
@@ -27,28 +28,31 @@ class Row(TypedDict):
     unsafe: float
 
 
-def axis_odds(logits: torch.Tensor, columns: Sequence[Sequence[int]], *, single: bool) -> torch.Tensor:
-    """The log odds (rows, axes) whose sigmoid is the score of ``safefed.filters.classifier``.
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """From a classifier's logits to the log odds whose sigmoid is the score of ``safefed.filters.classifier``.
 
-    Args:
-        logits: (rows, labels).
+    Attributes:
         columns: The labels that count, by axis.
         single: Whether exactly one label holds (softmax); otherwise each may (sigmoid).
     """
-    if not single:
-        return torch.stack([logits[:, list(own)].amax(dim=1) for own in columns], dim=1)
-    rest = [[i for i in range(logits.shape[1]) if i not in own] for own in columns]
-    pairs = zip(columns, rest, strict=True)
-    return torch.stack(
-        [logits[:, list(own)].logsumexp(dim=1) - logits[:, others].logsumexp(dim=1) for own, others in pairs], dim=1
-    )
+
+    columns: Sequence[Sequence[int]]
+    single: bool
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """(rows, labels) to (rows, axes)."""
+        if not self.single:
+            return torch.stack([logits[:, list(own)].amax(dim=1) for own in self.columns], dim=1)
+        rest = [[i for i in range(logits.shape[1]) if i not in own] for own in self.columns]
+        pairs = [(logits[:, list(own)], logits[:, others]) for own, others in zip(self.columns, rest, strict=True)]
+        return torch.stack([unsafe.logsumexp(dim=1) - safe.logsumexp(dim=1) for unsafe, safe in pairs], dim=1)
 
 
 class AxisTrainer(Trainer):
     """Trainer whose rows each teach the odds of one axis."""
 
-    columns: Sequence[Sequence[int]]
-    single: bool
+    odds: Odds
 
     def compute_loss(
         self,
@@ -59,22 +63,23 @@ class AxisTrainer(Trainer):
     ) -> Any:
         """Mean binary cross-entropy."""
         out = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        odds = axis_odds(out.logits.float(), self.columns, single=self.single)
-        own = odds.gather(1, inputs["axis"][:, None]).squeeze(1)
+        own = self.odds(out.logits.float()).gather(1, inputs["axis"][:, None]).squeeze(1)
         loss = torch.nn.functional.binary_cross_entropy_with_logits(own, inputs["unsafe"])
         return (loss, out) if return_outputs else loss
+
+
+def device_in_use() -> str:
+    """Where classifiers are trained."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def train(
     model: Any,
     pad: int,
     rows: Sequence[Row],
-    columns: Sequence[Sequence[int]],
-    *,
-    single: bool,
+    odds: Odds,
     training: LocalTraining,
-    lora: LoraSettings,
-    new: Sequence[str],
+    lora: LoraConfig,
     advance: Advance,
 ) -> tuple[Any, list[float]]:
     """Train LoRA matrices and the head on ``rows`` and merge them.
@@ -83,35 +88,34 @@ def train(
         model: In float32; used up.
         pad: The padding token.
         rows: Any order; the trainer draws from them by its seed.
-        columns: See ``axis_odds``.
-        single: See ``axis_odds``.
+        odds: What is trained.
         training: Steps, batch, learning rate and seed.
-        lora: Rank and the like.
-        new: Modules with new weights, which are trained whole, as the head is anyway.
+        lora: From ``lora_config``.
         advance: Called with 1 after each step.
 
     Returns:
         The merged model, and the loss of every step.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_in_use()
     with torch.random.fork_rng(), tempfile.TemporaryDirectory(prefix="safefed-") as folder, old_names():
         torch.manual_seed(training.seed)
         settings = trainer_arguments(
             training, folder, on_cpu=device == "cpu", bf16=device == "cuda" and has_bfloat16(device)
         )
-        adapted: Any = get_peft_model(model.to(device), _lora(lora, new))
+        adapted: Any = get_peft_model(model.to(device), lora)
         trainer = AxisTrainer(
             model=adapted,
             args=TrainingArguments(**settings, remove_unused_columns=False),
             train_dataset=Dataset.from_list(list(rows)),
             data_collator=lambda batch: _collate(batch, pad),
         )
-        trainer.columns, trainer.single = columns, single
+        trainer.odds = odds
         losses = run_quietly(trainer, advance)
         return adapted.merge_and_unload(safe_merge=True).to("cpu").eval(), losses
 
 
-def _lora(lora: LoraSettings, new: Sequence[str]) -> LoraConfig:
+def lora_config(lora: LoraSettings, new: Sequence[str]) -> LoraConfig:
+    """LoRA for a classifier; modules with ``new`` weights are trained whole, and so is the head."""
     return LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=lora.rank,

@@ -19,7 +19,7 @@ from safefed.filters.label_map import FILE, LabelMap, Meaning, Source, find
 from safefed.filters.tokens import special_tokens, token_ids, token_limit
 from safefed.filters.windows import exchanges
 from safefed.fitting.data import balanced
-from safefed.fitting.settings import Plan
+from safefed.fitting.settings import Plan, machine
 from safefed.progress import Progress
 from safefed.records import Sample
 from safefed.store import write_json
@@ -67,13 +67,12 @@ class ClassifierFitter:
 
     def fit(self, samples: Sequence[Sample], folder: Path, progress: Progress) -> dict[str, Any]:
         """See ``Fitter``."""
-        from safefed.fitting.axis_trainer import train
+        from safefed.fitting.axis_trainer import Odds, device_in_use, lora_config, train
 
         model, tokenizer, _ = read_classifier(self._source)
         window = min(self._plan.max_length, token_limit(model, tokenizer))
-        rows = _rows(samples, tokenizer, self._axes, window)
         labels = _labels(self._source.labels, self._axes, window)
-        columns = [_columns(model, labels, axis) for axis in self._axes]
+        rows = _rows(samples, tokenizer, self._axes, window)
         repeated = balanced(rows, [bool(row["unsafe"]) for row in rows])
         training = self._plan.local(len(repeated))
         with progress.task(f"train {len(rows)} rows", training.steps) as advance:
@@ -81,12 +80,10 @@ class ClassifierFitter:
                 model,
                 tokenizer.pad_token_id,
                 repeated,
-                columns,
-                single=labels.activation == "softmax",
-                training=training,
-                lora=self._plan.lora,
-                new=self._new,
-                advance=advance,
+                Odds([_columns(model, labels, axis) for axis in self._axes], labels.activation == "softmax"),
+                training,
+                lora_config(self._plan.lora, self._new),
+                advance,
             )
         merged.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -101,6 +98,7 @@ class ClassifierFitter:
             "steps": training.steps,
             "first_loss": losses[0],
             "last_loss": losses[-1],
+            **machine(device_in_use()),
         }
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safefed.adapter import fresh_adapter, merge_adapter
 from safefed.errors import ConfigError, DataError
@@ -21,13 +21,23 @@ from safefed.filters.guard_answer import added_tokens
 from safefed.filters.guard_profile import FITTED, Question, read_argument
 from safefed.filters.guard_prompt import Exchange, talk
 from safefed.fitting.data import balanced, hazard_of
-from safefed.fitting.settings import Plan
+from safefed.fitting.settings import Plan, machine
 from safefed.progress import Progress
 from safefed.records import Sample
 from safefed.store import write_json
-from safefed.training import IGNORED, train_adapter
+from safefed.training import IGNORED, LocalTraining, TrainReport, train_adapter
 
 AXES = ("response", "prompt")
+Tokens = dict[str, list[int]]
+
+
+class Row(NamedTuple):
+    """A row to train on: its axis, "input_ids" and "labels", its label, and whether its answer names a hazard."""
+
+    axis: str
+    tokens: Tokens
+    unsafe: bool
+    named: bool
 
 
 class GuardFitter:
@@ -57,50 +67,71 @@ class GuardFitter:
         self._codes = {entry["hazard"]: code for code, entry in reversed(list(profile.categories.items()))}
 
     def fit(self, samples: Sequence[Sample], folder: Path, progress: Progress) -> dict[str, Any]:
-        """See ``Fitter``. Raises DataError if no row fits into ``max_length``."""
-        from datasets import Dataset
-
-        left_out, kept = Counter[str](), []
-        for sample in samples:
-            row = self._row(sample)
-            if isinstance(row, str):
-                left_out[row] += 1
-            else:
-                kept.append((sample, *row))
-        if not kept:
-            raise DataError(f"none of {len(samples)} rows fits into {self._plan.max_length} tokens; raise --max-length")
-        rows = balanced([row for _, _, row in kept], [bool(sample.label) for sample, _, _ in kept])
-        training, loaded = self._plan.local(len(rows)), self.judge.loaded
-        start = fresh_adapter(loaded, self._plan.lora, self._plan.seed)
-        with progress.task(f"train {len(kept)} rows", training.steps) as advance:
-            adapter, report = train_adapter(loaded, start, Dataset.from_list(rows), training, advance)
-        merge_adapter(loaded, adapter)
-        loaded.model.save_pretrained(str(folder))
-        loaded.tokenizer.save_pretrained(folder)
-        axes = sorted({axis for _, axis, _ in kept})
+        """See ``Fitter``. Raises DataError if the rows that fit into ``max_length`` are not of both kinds."""
+        kept, left_out = self._rows(samples, progress)
+        rows = balanced([row.tokens for row in kept], [row.unsafe for row in kept])
+        training, report = self._train(rows, len(kept), folder, progress)
+        axes = sorted({row.axis for row in kept})
         write_json(folder / FITTED, {"family": self.judge.family, "axes": axes})
         return {
             "axes": axes,
             "family": self.judge.family,
             "n_rows": len(kept),
-            "left_out": dict(left_out),
+            "left_out": left_out,
             "n_balanced": len(rows),
-            "n_with_category": sum(self._code(sample) is not None for sample, _, _ in kept),
+            "n_with_category": sum(row.named for row in kept),
             "steps": training.steps,
             "first_loss": report.first_loss,
             "last_loss": report.last_loss,
+            **machine(self.judge.loaded.model.device.type),
         }
 
-    def _row(self, sample: Sample) -> tuple[str, dict[str, list[int]]] | str:
-        """The axis that ``sample`` trains and the tokens, or why it trains none."""
+    def _train(
+        self, rows: Sequence[Tokens], n: int, folder: Path, progress: Progress
+    ) -> tuple[LocalTraining, TrainReport]:
+        """Train on ``rows`` (``n`` before balancing) and write the merged model."""
+        from datasets import Dataset
+
+        training, loaded = self._plan.local(len(rows)), self.judge.loaded
+        start = fresh_adapter(loaded, self._plan.lora, self._plan.seed)
+        with progress.task(f"train {n} rows", training.steps) as advance:
+            adapter, report = train_adapter(loaded, start, Dataset.from_list(list(rows)), training, advance)
+        merge_adapter(loaded, adapter)
+        loaded.model.save_pretrained(str(folder))
+        loaded.tokenizer.save_pretrained(folder)
+        return training, report
+
+    def _rows(self, samples: Sequence[Sample], progress: Progress) -> tuple[list[Row], dict[str, int]]:
+        """The rows to train on, and how many were left out, by reason."""
+        kept: list[Row] = []
+        left_out = Counter[str]()
+        with progress.task("tokenise", len(samples)) as advance:
+            for sample in samples:
+                row = self._row(sample)
+                if isinstance(row, Row):
+                    kept.append(row)
+                else:
+                    left_out[row] += 1
+                advance(1)
+        if len({row.unsafe for row in kept}) < 2:
+            raise DataError(
+                f"the {len(kept)} of {len(samples)} rows that fit into {self._plan.max_length} tokens are not of both "
+                "kinds; raise --max-length"
+            )
+        return kept, dict(left_out)
+
+    def _row(self, sample: Sample) -> Row | str:
+        """What ``sample`` teaches, or why it teaches nothing."""
         exchange = talk(sample, self.judge.profile.history)[-1]
         axis = next((axis for axis in AXES if axis in self._questions and exchange.concerns(axis)), None)
         if axis is None:
             return "no-text-on-a-known-axis"
         tokens = self._tokens(exchange, self._questions[axis], sample)
-        return (axis, tokens) if tokens and len(tokens["input_ids"]) <= self._plan.max_length else "too-long"
+        if tokens is None or len(tokens["input_ids"]) > self._plan.max_length:
+            return "too-long"
+        return Row(axis, tokens, bool(sample.label), self._code(sample) is not None)
 
-    def _tokens(self, exchange: Exchange, question: Question, sample: Sample) -> dict[str, list[int]] | None:
+    def _tokens(self, exchange: Exchange, question: Question, sample: Sample) -> Tokens | None:
         """The prompt with the answer, of which alone has loss; None if it does not fit into one window."""
         writer, tokenizer = self.judge.writer, self.judge.loaded.tokenizer
         parts = writer.parts(exchange, question)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -63,6 +63,13 @@ class Plan(Section):
             max_length=self.max_length,
             seed=self.seed,
         )
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What of the machine decides the weights."""
+    import torch
+
+    return {"device": device, "threads": torch.get_num_threads()}
 
 
 def make_plan(kind: str, wanted: FitTraining, seed: int) -> Plan:

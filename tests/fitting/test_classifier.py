@@ -9,7 +9,7 @@ from safefed.filters import load_filter
 from safefed.filters.label_map import FILE
 from safefed.filters.quality import auroc
 from safefed.fitting import FitTraining, fit_filter
-from safefed.fitting.axis_trainer import axis_odds
+from safefed.fitting.axis_trainer import Odds
 from safefed.fitting.classifier import ClassifierFitter
 from safefed.fitting.data import read_labelled, split
 from safefed.fitting.settings import make_plan
@@ -145,7 +145,7 @@ def test_the_trained_odds_are_those_of_the_score(single):
     logits = torch.tensor([[0.3, -1.0, 2.0, 0.5], [4.0, 0.0, -3.0, 0.1]])
     columns = [[1, 2], [3]]
 
-    odds = axis_odds(logits, columns, single=single)
+    odds = Odds(columns, single)(logits)
 
     shares = logits.softmax(1) if single else logits.sigmoid()
     expected = torch.stack([shares[:, own].sum(1) if single else shares[:, own].amax(1) for own in columns], dim=1)
