@@ -14,6 +14,7 @@ from transformers import Trainer, TrainingArguments
 
 from safefed.adapter import old_names
 from safefed.config import LoraSettings
+from safefed.errors import DataError
 from safefed.filters.encoder_batches import has_bfloat16
 from safefed.progress import Advance
 from safefed.trainer import run_quietly
@@ -95,6 +96,9 @@ def train(
 
     Returns:
         The merged model, and the loss of every step.
+
+    Raises:
+        DataError: the weights are no longer finite.
     """
     device = device_in_use()
     with torch.random.fork_rng(), tempfile.TemporaryDirectory(prefix="safefed-") as folder, old_names():
@@ -111,7 +115,11 @@ def train(
         )
         trainer.odds = odds
         losses = run_quietly(trainer, advance)
-        return adapted.merge_and_unload(safe_merge=True).to("cpu").eval(), losses
+        try:
+            merged = adapted.merge_and_unload(safe_merge=True)
+        except ValueError as error:
+            raise DataError(f"the training diverged ({error}); lower --learning-rate") from None
+        return merged.to("cpu").eval(), losses
 
 
 def lora_config(lora: LoraSettings, new: Sequence[str]) -> LoraConfig:
