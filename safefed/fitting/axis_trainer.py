@@ -15,7 +15,7 @@ from transformers import Trainer, TrainingArguments
 from safefed.adapter import old_names
 from safefed.config import LoraSettings
 from safefed.errors import DataError
-from safefed.filters.encoder_batches import has_bfloat16
+from safefed.models import has_bfloat16
 from safefed.progress import Advance
 from safefed.trainer import run_quietly
 from safefed.training import LocalTraining, trainer_arguments
