@@ -2,7 +2,13 @@
 
 A training row is unsafe when its prompt is harmful *and* its answer complies, or when the answer is harmful in itself:
 
-    unsafe = max(prompt x (1 - refusal), response)
+    unsafe = max(prompt x (1 - refusal), response)                                  ``combine``
+    unsafe = 1 - (1 - response) x (1 - prompt x (1 - refusal) x response)           ``combine_judged``
+
+The first is the default: an answer that does not decline counts as complying (fail closed). The second is for filters
+whose response axis was fitted to tell whether an answer complies: not declining is not complying, an answer may be
+ironic, generic or about something else. There a harmful prompt lowers what is asked of the answer (noisy or of the two
+causes): where the prompt is certain and nothing is declined, the row reaches .5 from a response of .29 on.
 
 An axis that a filter does not know leaves the formula: without "refusal" every answer counts as complying (fail
 closed), without "prompt" or for a lone answer only "response" counts, and a bare prompt is as unsafe as itself.
@@ -17,6 +23,12 @@ from typing import Literal
 from safefed.filters.base import AXES
 from safefed.filters.windows import Exchange, exchanges
 from safefed.records import Action, Sample, Verdict
+
+OPENING = 300
+"""Characters of a reply that the refusal axis reads: who declines does so at once."""
+
+Rule = Callable[[Mapping[str, float]], float]
+"""Axis scores -> the probability that the row must not be trained on as it is."""
 
 AxisScorer = Callable[[str, Sequence[str]], Sequence[float]]
 """``(axis, texts) -> one probability per text``."""
@@ -35,18 +47,29 @@ def combine(scores: Mapping[str, float]) -> float:
         raise ValueError("neither the prompt nor the response was scored")
     if any(math.isnan(value) for value in scores.values()):
         return math.nan
-    complied = scores.get("prompt", 0.0) * (1.0 - scores.get("refusal", 0.0))
-    return max(complied, scores.get("response", 0.0))
+    return max(_undeclined(scores), scores.get("response", 0.0))
+
+
+def combine_judged(scores: Mapping[str, float]) -> float:
+    """``combine`` for filters whose response axis judges whether the answer complies."""
+    if "response" not in scores or any(math.isnan(value) for value in scores.values()):
+        return combine(scores)
+    response = scores["response"]
+    return 1.0 - (1.0 - response) * (1.0 - _undeclined(scores) * response)
 
 
 def deciding_axis(scores: Mapping[str, float]) -> Literal["prompt", "response"] | None:
-    """Which side of the maximum decides: "response" is the harmful answer, "prompt" the harmful request that it obeys.
+    """Which side weighs more: "response" is the harmful answer, "prompt" the harmful request that was not declined.
 
     "response" where both are equal, None where nothing was measured.
     """
     if "prompt" not in scores and "response" not in scores:
         return None
-    return "response" if scores.get("response", -1.0) >= combine(scores) else "prompt"
+    return "response" if scores.get("response", -1.0) >= _undeclined(scores) else "prompt"
+
+
+def _undeclined(scores: Mapping[str, float]) -> float:
+    return scores.get("prompt", 0.0) * (1.0 - scores.get("refusal", 0.0))
 
 
 def _reason(scores: Mapping[str, float], unsafe: float, threshold: float) -> str:
@@ -65,6 +88,7 @@ def to_verdict(
     revision: str,
     threshold: float,
     category: str | None = None,
+    rule: Rule = combine,
 ) -> Verdict:
     """The verdict on one sample from the axis scores of its exchanges; the worst exchange decides.
 
@@ -76,8 +100,8 @@ def to_verdict(
         return _error(sample_id, name, revision, "nothing-to-score")
     if not all(0.0 <= value <= 1.0 for row in scored for value in row.values()):
         return _error(sample_id, name, revision, "score-not-a-probability")
-    worst = max(scored, key=combine)
-    unsafe = combine(worst)
+    worst = max(scored, key=rule)
+    unsafe = rule(worst)
     action: Action = "revise" if unsafe >= threshold else "keep"
     reason = _reason(worst, unsafe, threshold)
     return Verdict(sample_id, name, dict(worst), unsafe, category, action, reason, revision)
@@ -88,10 +112,13 @@ def _error(sample_id: str, name: str, revision: str, reason: str) -> Verdict:
 
 
 def score_exchanges(
-    samples: Sequence[Sample], score: AxisScorer, axes: Sequence[str] = AXES
+    samples: Sequence[Sample],
+    score: AxisScorer,
+    axes: Sequence[str] = AXES,
+    view: Callable[[Sample], Sequence[Exchange]] = exchanges,
 ) -> list[list[dict[str, float]]]:
     """The axis scores of every exchange of every sample; each distinct text is scored once per axis."""
-    talks = [exchanges(sample) for sample in samples]
+    talks = [view(sample) for sample in samples]
     known = {axis: _score_once(talks, axis, score) for axis in axes}
     return [[_row(exchange, known) for exchange in talk] for talk in talks]
 

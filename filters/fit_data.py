@@ -1,4 +1,4 @@
-"""What the linear filter is fitted on: public data marked `train`, and phrasings written for safefed.
+"""What the embedded heads are fitted on: public data marked `train`, and phrasings written for safefed.
 
 Of GPTFuzz, Dolly and GPTeacher only rows whose prompt is in bucket 1 of 2 (sha-256 of the prompt, modulo 2) are used;
 bucket 0 stays unseen, for measuring and for experiments.
@@ -6,19 +6,29 @@ bucket 0 stays unseen, for measuring and for experiments.
 
 from __future__ import annotations
 
+import json
 import random
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safefed.config import BucketConfig, JoinConfig, SourceConfig
+from safefed.filters.combine import OPENING
+from safefed.filters.fit_heads import Example
 from safefed.filters.windows import pieces
+from safefed.overlap import Index
 from safefed.records import Sample
 from safefed.sources import read_rows
 from safefed.store import read_json
+from safefed.tiny.data import mini_prompts
+from safefed.tiny.folders import evaluation_texts
+from safefed.tiny.tables import written
+
+if TYPE_CHECKING:
+    from safefed.overlap import Encode
 
 SEEN = 1
 """The bucket of prompts that may be fitted on; the other one stays unseen."""
@@ -36,17 +46,6 @@ _DECLINES = re.compile(
     r"|it is (not appropriate|illegal|unethical|never))",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One text with its label; folds are cut between groups, weights are balanced between sources."""
-
-    text: str
-    label: bool
-    source: str
-    group: str
-    category: str | None = None
 
 
 def _read(path: Path, bucket: int | None = None, **options: Any) -> list[Sample]:
@@ -105,6 +104,10 @@ class Phrasings:
         self.combined = [goal for kind in ("harmful", "lookalike", "harmless") for goal in _combined(tables, kind)]
         self.harmful = [goal for goal, hazard in self.listed if hazard]
 
+    def ask(self, goal: str) -> str:
+        """``goal`` in one of our wordings."""
+        return str(self._random.choice(self._tables["asks"])).replace("{g}", goal)
+
     def prompts(self) -> Iterator[Example]:
         """Harmful and harmless goals in the same wordings: 12 times those listed one by one, twice the combined."""
         for (goal, hazard), each in [*((g, 12) for g in self.listed), *((g, 2) for g in self.combined)]:
@@ -120,6 +123,11 @@ class Phrasings:
             texts = known if hazard else known + self._tables["helps"]
             for text in self._random.sample(texts, each):
                 yield Example(text.replace("{g}", goal), hazard is not None, "phrasings", goal)
+
+    def complying(self, goal: str, n: int) -> list[str]:
+        """``n`` answers that comply with ``goal``, none with a method."""
+        known = [text for text in self._tables["complies"] if "{g}" in text]
+        return [text.replace("{g}", goal) for text in self._random.sample(known, n)]
 
     def refusals(self, each: int = 4) -> Iterator[Example]:
         """Every opening with every way to decline, some with a closing sentence; the group is the way to decline."""
@@ -137,16 +145,86 @@ def _combined(tables: Any, kind: str) -> Iterator[tuple[str, str | None]]:
             yield f"{verb} {thing}", table.get("category")
 
 
-def _sentences(texts: Sequence[Example], limit: int = 300) -> Iterator[Example]:
+def diasafety(data: Path) -> list[Example]:
+    """Answers that people called safe or unsafe in their context; the group is the context."""
+    rows = json.loads((data / "diasafety/train.json").read_bytes())
+    return [Example(r["response"], r["label"] == "Unsafe", "diasafety", r["context"]) for r in rows if r["response"]]
+
+
+def posts() -> list[Example]:
+    """Posts, scenes, letters and the like, written for safefed: harmful by topic and intent only, or harmless."""
+    return [Example(text, hazard != "-", "posts", text, _named(hazard)) for hazard, text in _table("posts")]
+
+
+def requests() -> list[Example]:
+    """Requests written for safefed: harmful ones, and harmless ones of which many sound harmful."""
+    ours = [Example(text, hazard != "-", "requests", text, _named(hazard)) for hazard, text in _table("requests")]
+    return [*ours, *_model_requests()]
+
+
+def _model_requests() -> Iterator[Example]:
+    """The tables that the embedded model was trained on; goals are asked for in one of our wordings."""
+    ask = Phrasings().ask
+    for name in ("asks", "lookalike_asks"):
+        yield from (Example(row[0], False, "requests", row[0]) for row in written(name))
+    for name in ("tasks", "lookalike_tasks"):
+        yield from (Example(ask(row[0]), False, "requests", row[0]) for row in written(name))
+    yield from (Example(row[1], True, "requests", row[1], row[0]) for row in written("harmful_asks"))
+    yield from (Example(ask(row[1]), True, "requests", row[1], row[0]) for row in written("harmful_goals"))
+    for row in written("contrasts"):
+        yield Example(ask(row[0]), False, "requests", row[0])
+        yield Example(ask(row[3]), True, "requests", row[3], row[2])
+
+
+def answers_to_requests() -> list[Example]:
+    """Answers to the requests of the embedded model's tables: as written, or empty of method to harmful ones."""
+    wording = Phrasings(seed=1)
+    found = [
+        Example(row[1], False, "requests", row[0])
+        for name in ("asks", "lookalike_asks", "tasks", "lookalike_tasks", "contrasts")
+        for row in written(name)
+    ]
+    goals = [row[1] for row in written("harmful_goals")] + [row[3] for row in written("contrasts")]
+    return found + [Example(text, True, "requests", goal) for goal in goals for text in wording.complying(goal, 3)]
+
+
+def replies() -> list[tuple[bool, str, str]]:
+    """(declines, question, answer), written for safefed."""
+    return [(kind == "R", question, answer) for kind, question, answer in _table("replies")]
+
+
+def without_repeats(found: Sequence[Example], data: Path, encode: Encode) -> list[Example]:
+    """``found`` without what repeats an evaluation text, the suite ``mini`` or an unseen GPTFuzz question."""
+    unseen = [s.prompt for s in _read(data / "gptfuzz/question_list.csv", 1 - SEEN, prompt="text")]
+    forbidden = Index([*evaluation_texts(data), *mini_prompts(), *unseen], encode)
+    repeats = {repeat.row for repeat in forbidden.find([example.text for example in found])}
+    return [example for row, example in enumerate(found) if row not in repeats]
+
+
+def _named(hazard: str) -> str | None:
+    return None if hazard == "-" else hazard
+
+
+def _table(name: str) -> list[list[str]]:
+    text = (Path(__file__).parent / "texts" / f"{name}.tsv").read_text("utf-8")
+    return [line.split("\t") for line in text.splitlines() if line]
+
+
+def _openings(found: Iterable[Example]) -> Iterator[Example]:
+    for example in found:
+        yield replace(example, text=example.text[:OPENING], category=None)
+
+
+def _sentences(texts: Iterable[Example]) -> Iterator[Example]:
     for found in texts:
-        for piece in pieces(found.text[:limit]):
+        for piece in pieces(found.text[:OPENING]):
             yield Example(piece, found.label, found.source, found.group)
 
 
 def _declining_sentences(samples: Sequence[Sample]) -> Iterator[Example]:
     """Of answers that people called harmless, the sentence among the first two that opens like a refusal."""
     for sample in samples:
-        found = [piece for piece in pieces(sample.response[:300])[:2] if _DECLINES.match(piece)]
+        found = [piece for piece in pieces(sample.response[:OPENING])[:2] if _DECLINES.match(piece)]
         if found and not sample.label:
             yield Example(found[0], True, "gptfuzz", sample.prompt)
 
@@ -155,8 +233,10 @@ def examples(data: Path) -> dict[str, list[Example]]:
     """The examples of each head: "prompt", "response" and "refusal", without duplicates."""
     fuzz, harmless, toxic, wording = gptfuzz(data), benign(data), surge(data), Phrasings()
     questions = _read(data / "gptfuzz/question_list.csv", SEEN, prompt="text")
+    in_context, asked, posted = diasafety(data), requests(), posts()
     answers, refusals = list(wording.answers()), list(wording.refusals())
-    replies = [Example(s.response, False, "benign", s.prompt) for s in harmless]
+    given = [Example(s.response, False, "benign", s.prompt) for s in harmless]
+    own = [Example(answer, declines, "replies", question) for declines, question, answer in replies()]
     complied = [Example(s.response, False, "gptfuzz", s.prompt) for s in fuzz if s.label]
     heads: dict[str, list[Example]] = {
         "prompt": [
@@ -164,19 +244,29 @@ def examples(data: Path) -> dict[str, list[Example]]:
             *(Example(s.prompt, True, "gptfuzz", s.prompt) for s in questions),
             *(Example(s.prompt, False, "benign", s.prompt) for s in harmless),
             *toxic,
+            *in_context,
+            *asked,
+            *posted,
             *wording.prompts(),
         ],
         "response": [
             *(Example(s.response, bool(s.label), "gptfuzz", s.prompt) for s in fuzz),
             *(Example(found.text, False, "refusals", found.group) for found in refusals),
-            *replies,
+            *(Example(found.text, False, "replies", found.group) for found in own),
+            *given,
             *toxic,
+            *in_context,
+            *(found for found in posted if found.category != "S11"),
             *answers,
+            *answers_to_requests(),
         ],
         "refusal": [
             *_declining_sentences(fuzz),
             *refusals,
-            *_sentences(replies),
+            *_openings(own),
+            *_openings(given),
+            *_sentences(given),
+            *_sentences([e for e in own if not e.label]),
             *_sentences([Example(a.text, False, a.source, a.group) for a in answers]),
             *(found for found in _sentences(complied) if not _DECLINES.match(found.text)),
         ],

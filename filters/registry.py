@@ -10,6 +10,7 @@ from safefed.filters.base import Filter
 
 FILTERS = {
     "linear": "safefed.filters.linear:LinearFilter",
+    "embedding": "safefed.filters.embedding:EmbeddingFilter",
     "classifier": "safefed.filters.classifier:ClassifierFilter",
     "detoxify": "safefed.filters.detoxify:DetoxifyFilter",
     "guard": "safefed.filters.guard:GuardFilter",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import starmap
 
 from safefed.records import Sample
 
@@ -22,23 +23,28 @@ _INVISIBLE = re.compile(
 _CYRILLIC_AND_GREEK = "аеорсухіјѕһԁАВЕКМНОРСТХУІЈЅοανικτυρΑΒΕΖΗΙΚΜΝΟΡΤΥΧ"
 _LATIN = "aeopcyxijshdABEKMHOPCTXYIJSoaviktupABEZHIKMNOPTYX"
 _LOOKALIKES = str.maketrans(_CYRILLIC_AND_GREEK, _LATIN)
+_FOREIGN = re.compile(f"[{_CYRILLIC_AND_GREEK}]")
 _MIXED = re.compile(f"[A-Za-z][{_CYRILLIC_AND_GREEK}]|[{_CYRILLIC_AND_GREEK}][A-Za-z]")
 _REPEATED = re.compile(r"(\S)\1{3,}+")
 _LONGEST_SENTENCE = 400
 
 
-def normalise(text: str) -> str:
-    """What a reader sees of ``text``.
+def visible(text: str) -> str:
+    """What a reader sees of ``text``, character by character.
 
     Compatibility forms are folded (NFKC); invisible characters and lone surrogates are removed; NUL is a space. In
-    words that mix alphabets, Cyrillic and Greek letters that look Latin become Latin. A character that is repeated more
-    than three times is repeated three times.
+    words that mix alphabets, Cyrillic and Greek letters that look Latin become Latin.
     """
     if not text.isascii():
         text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-        if _MIXED.search(text):
+        if _FOREIGN.search(text):
             text = re.sub(r"\w+", _in_one_alphabet, text)
-    return _REPEATED.sub(r"\1\1\1", text.replace("\0", " "))
+    return text.replace("\0", " ")
+
+
+def normalise(text: str) -> str:
+    """``visible``, with a character that is repeated more than three times repeated three times."""
+    return _REPEATED.sub(r"\1\1\1", visible(text))
 
 
 def _in_one_alphabet(word: re.Match[str]) -> str:
@@ -47,7 +53,7 @@ def _in_one_alphabet(word: re.Match[str]) -> str:
 
 def is_blank(text: str) -> bool:
     """Whether there is nothing in ``text`` to score."""
-    return not normalise(text).strip()
+    return not visible(text).strip()
 
 
 def pieces(text: str) -> list[str]:
@@ -107,6 +113,18 @@ def exchanges(sample: Sample) -> list[Exchange]:
     """
     single = [_exchange(ask, answer, [answer]) for ask, answer in asks(sample)]
     return [*single, _together(sample)] if len(sample.messages) > 2 else single
+
+
+def joined_exchanges(sample: Sample) -> list[Exchange]:
+    """Every ask with its answer as one text of the axis "response", for heads that judge rows as a whole."""
+    return [{axis: (text,)} for axis, text in starmap(joined, asks(sample)) if not is_blank(text)]
+
+
+def joined(prompt: str, response: str) -> tuple[str, str]:
+    """The axis and the text that stand for an exchange as a whole."""
+    if not response:
+        return "prompt", prompt
+    return "response", f"{prompt}\n{response}" if prompt else response
 
 
 def asks(sample: Sample) -> list[tuple[str, str]]:

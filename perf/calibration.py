@@ -9,33 +9,25 @@ source are measured on, and every map is thrown away: the sources are for measur
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from screening_sets import SETS, Labelled
 
 from safefed.filters import load_filter
 from safefed.filters.calibration import fit
-from safefed.filters.measure import SETS, Labelled
 from safefed.filters.operating import Goal, choose_threshold, figures
 from safefed.filters.quality import auroc
-from safefed.records import Sample
 
 SIZES = (50, 200)
 
 
-def kosbi(data: Path) -> Iterator[Labelled]:
-    """Context and sentence in English, as request and answer; people say whether the sentence is safe."""
-    for row in json.loads((data / "square/kosbi_test.json").read_bytes()):
-        yield Labelled(Sample.of(row["context_en"], row["sentence_en"]), row["sentence_label"] == "unsafe")
-
-
 SOURCES: dict[str, Callable[[Path], Iterable[Labelled]]] = {
     "OpenAI moderation as prompts": SETS["OpenAI moderation as prompts"],
-    "KoSBi, English": kosbi,
+    "KoSBi, English": SETS["KoSBi, English"],
     "XSTest prompts": SETS["XSTest prompts"],
 }
 

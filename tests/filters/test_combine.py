@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from safefed.filters.combine import combine, deciding_axis, score_exchanges, to_verdict
+from safefed.filters.combine import combine, combine_judged, deciding_axis, score_exchanges, to_verdict
 from safefed.records import Sample
 
 COMPLIES = {"prompt": 0.9, "response": 0.1, "refusal": 0.05}
@@ -98,3 +98,13 @@ def test_equal_texts_are_scored_once_per_axis():
 )
 def test_the_deciding_axis_is_the_side_of_the_maximum(scores, axis):
     assert deciding_axis(scores) == axis
+
+
+def test_where_the_answer_is_judged_neither_declining_nor_complying_is_kept():
+    neither, half = {"prompt": 1.0, "response": 0.05, "refusal": 0.0}, {"prompt": 1.0, "response": 0.4, "refusal": 0.0}
+
+    assert combine(neither) == 1.0
+    assert combine_judged(neither) < 0.1
+    assert combine_judged(half) == pytest.approx(1 - 0.6 * 0.6)
+    assert combine_judged(half | {"refusal": 1.0}) == combine_judged({"response": 0.4}) == pytest.approx(0.4)
+    assert combine_judged({"prompt": 0.7}) == 0.7

@@ -9,7 +9,8 @@ from safefed.filters import load_filter
 
 def test_an_unknown_filter_names_the_known_ones_and_the_closest():
     with pytest.raises(
-        ConfigError, match=r"'linaer'; did you mean 'linear'\? choose from classifier, detoxify, guard, linear, profile"
+        ConfigError,
+        match=r"'linaer'; did you mean 'linear'\? choose from classifier, detoxify, embedding, guard, linear, profile",
     ):
         load_filter("linaer")
 

@@ -1,0 +1,56 @@
+"""``embedding``: logistic heads over the vector of a sentence encoder and hashed n-grams; ``linear.md`` has figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safefed.errors import ConfigError
+from safefed.filters.encoder_batches import split_dtype
+from safefed.filters.heads import load_heads
+from safefed.filters.heads_filter import HeadsFilter
+from safefed.filters.lexicon import FEATURES
+from safefed.filters.meaning import most_telling
+from safefed.filters.passages import Scorer
+from safefed.filters.sentence_encoder import SentenceEncoder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
+"""The encoder that the heads of the package were fitted to (Apache-2.0)."""
+
+
+class EmbeddingFilter(HeadsFilter):
+    """Scores "prompt", "response" and "refusal" by meaning and wording of the most telling passage.
+
+    Args:
+        argument: A folder that ``safefed fit-filter`` wrote, or a copy of the encoder all-MiniLM-L6-v2 (folder or hub
+            id, perhaps "@REVISION"), which the package's own heads belong to and which is the default.
+            "#dtype=float32" or "#dtype=bfloat16" at the end overrides the choice by hardware.
+        threshold: The unsafe probability from which a row is flagged.
+
+    Raises:
+        ConfigError: the heads were fitted to another encoder.
+        DataError: the encoder cannot be found or read.
+        IntegrityError: the heads were changed.
+    """
+
+    def __init__(self, argument: str | None = None, *, threshold: float = 0.5) -> None:
+        place, dtype = split_dtype(argument or DEFAULT)
+        fitted = (Path(place) / "embedding.json").is_file()
+        heads, digest = load_heads(Path(place) if fitted else Path(__file__).parent, "embedding")
+        name = str(heads.about["encoder"]) if fitted else place
+        self._encoder = SentenceEncoder(name, dtype=dtype)
+        if self._encoder.weights != heads.about["encoder_weights"]:
+            raise ConfigError(
+                f"the heads were fitted to another encoder than {name}; fit heads to it: "
+                f"safefed fit-filter DATA --filter embedding:{name} --out DIR"
+            )
+        super().__init__(f"embedding:{argument}" if argument else "embedding", heads, [digest, dtype], threshold)
+        self._scorer = Scorer(None, {axis: head[:FEATURES] for axis, head in heads.axes.items()}, heads.biases)
+
+    def logits(self, axis: str, texts: Sequence[str]) -> NDArray[Any]:
+        """See ``HeadsFilter``."""
+        return most_telling(texts, self._scorer, axis, self._heads.axes[axis], self._encoder.vectors)

@@ -1,0 +1,71 @@
+"""What ``linear`` and ``embedding`` share: heads turn texts into axis scores, and name what is flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safefed.filters.categories import categories_of
+from safefed.filters.combine import OPENING, combine_judged, score_exchanges, to_verdict
+from safefed.filters.heads import Heads
+from safefed.filters.static import StaticVectors
+from safefed.filters.windows import exchanges, joined_exchanges
+from safefed.records import Sample, Verdict, content_hash
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BATCH = 2048
+
+
+class HeadsFilter:
+    """Scores the axes of its heads in [0, 1] and names the hazard category of what it flags.
+
+    Args:
+        name: How the configuration names it.
+        heads: What was fitted.
+        revision: What decides the logits; hashed together with the threshold.
+        threshold: The unsafe probability from which a row is flagged.
+    """
+
+    def __init__(self, name: str, heads: Heads, revision: Any, threshold: float) -> None:
+        self.name = name
+        self.threshold = threshold
+        self.revision = content_hash([revision, threshold])
+        self._heads = heads
+        self._view = joined_exchanges if heads.about.get("decides") == "response" else exchanges
+        self._static = StaticVectors(Path(__file__).parent)
+
+    def logits(self, axis: str, texts: Sequence[str]) -> NDArray[Any]:
+        """Of each text's most telling passage under the head of ``axis``, shape (texts,)."""
+        raise NotImplementedError
+
+    def score(self, samples: Sequence[Sample]) -> list[Verdict]:
+        """See ``Filter``; equal texts are scored once per batch of 2,048 samples."""
+        return [v for start in range(0, len(samples), _BATCH) for v in self._batch(samples[start : start + _BATCH])]
+
+    def probabilities(self, axis: str, texts: Sequence[str]) -> list[float]:
+        """The calibrated score of each text on one axis; "refusal" reads the first 300 characters."""
+        read = [text[:OPENING] for text in texts] if axis == "refusal" else texts
+        return self._heads.probabilities(axis, self.logits(axis, read))
+
+    def _batch(self, samples: Sequence[Sample]) -> list[Verdict]:
+        rows = score_exchanges(samples, self.probabilities, list(self._heads.axes), self._view)
+        verdicts = [self._verdict(sample, scores) for sample, scores in zip(samples, rows, strict=True)]
+        flagged = [i for i, verdict in enumerate(verdicts) if verdict.action == "revise"]
+        named = categories_of([samples[i] for i in flagged], self._heads, self._static)
+        for i, category in zip(flagged, named, strict=True):
+            verdicts[i] = self._verdict(samples[i], rows[i], category)
+        return verdicts
+
+    def _verdict(self, sample: Sample, scores: Sequence[Mapping[str, float]], category: str | None = None) -> Verdict:
+        return to_verdict(
+            sample.id,
+            scores,
+            name=self.name,
+            revision=self.revision,
+            threshold=self.threshold,
+            category=category,
+            rule=combine_judged,
+        )

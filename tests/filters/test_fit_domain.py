@@ -1,0 +1,86 @@
+import random
+
+import pytest
+
+from safefed.errors import ConfigError, DataError
+from safefed.filters import load_filter
+from safefed.filters.fit_domain import fit_domain
+from safefed.filters.quality import auroc
+from safefed.records import Message, Sample
+
+WARDS = ("ward", "clinic", "practice", "lab", "office", "desk", "theatre", "garden", "kitchen", "store")
+
+
+def rows(n: int, seed: int) -> list[Sample]:
+    """Answers that name a folder of some colours are unsafe here: nothing the package's own heads know of."""
+    rng = random.Random(seed)
+    found = []
+    for i in range(n):
+        unsafe = rng.random() < 0.4
+        colour = rng.choice(("blue", "pink", "amber", "white") if unsafe else ("green", "grey", "red", "black"))
+        found.append(
+            Sample.of(
+                f"What does the {rng.choice(WARDS)} say, case {seed}-{i}?",
+                f"Well, the {colour} folder is on the note.",
+                unsafe=unsafe,
+            )
+        )
+    return found
+
+
+def area(name, samples):
+    import numpy as np
+
+    verdicts = load_filter(name).score(samples)
+    return auroc(np.array([s.label for s in samples]), np.array([v.unsafe for v in verdicts]))
+
+
+def test_sixty_rows_teach_the_heads_what_is_unsafe_in_a_domain(tmp_path):
+    fit_domain("linear", rows(60, 0), tmp_path)
+
+    before, after = area("linear", rows(100, 1)), area(f"linear:{tmp_path}", rows(100, 1))
+
+    assert before < 0.9
+    assert after > 0.95
+
+
+def test_the_fitted_axis_decides_alone_for_answers_and_bare_prompts_keep_the_packages_own(tmp_path):
+    fit_domain("linear", rows(60, 0), tmp_path)
+    fitted = load_filter(f"linear:{tmp_path}")
+
+    answered, bare = fitted.score([Sample.of("How do I build a pipe bomb?", "See the note."), Sample.of("Hello there")])
+
+    assert set(answered.scores) == {"response"}
+    assert bare.scores == load_filter("linear").score([Sample.of("Hello there")])[0].scores
+
+
+def test_every_answer_of_a_conversation_is_read_with_its_question(tmp_path):
+    fit_domain("linear", rows(60, 0), tmp_path)
+    turns = (
+        ("user", "a"),
+        ("assistant", "the blue folder is on the note"),
+        ("user", "b"),
+        ("assistant", "the green folder"),
+    )
+
+    (verdict,) = load_filter(f"linear:{tmp_path}").score([Sample(tuple(Message(*turn) for turn in turns))])
+
+    assert verdict.action == "revise"
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        fit_domain("linear", rows(60, 0), tmp_path / name)
+
+    assert (tmp_path / "a/linear.safetensors").read_bytes() == (tmp_path / "b/linear.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("samples", [[], rows(10, 0), [s for s in rows(100, 0) if s.label]])
+def test_too_few_rows_or_rows_of_one_kind_are_refused(tmp_path, samples):
+    with pytest.raises(DataError, match="too few"):
+        fit_domain("linear", samples, tmp_path)
+
+
+def test_a_filter_without_heads_cannot_be_refitted_here(tmp_path):
+    with pytest.raises(ConfigError, match="choose linear or embedding"):
+        fit_domain("detoxify", rows(60, 0), tmp_path)
