@@ -109,7 +109,7 @@ def fit_axis(axis: str, found: Sequence[Example], features: Features, rows: csr_
     labels, weights = np.array([example.label for example in found]), balance(found)
     head, bias = logistic(rows, labels, weights, features.strength[axis])
     harmless = np.flatnonzero(~labels)
-    hard, owners = features.hard_rows(axis, [found[i].text for i in harmless], head, bias, least=-1.0)
+    hard, owners = features.hard_rows(axis, [found[int(i)].text for i in harmless], head, bias, least=-1.0)
     if not len(owners):
         return head, bias
     more = csr_matrix(vstack([rows, hard]))
@@ -128,8 +128,8 @@ def held_out_logits(axis: str, found: Sequence[Example], features: Features, row
     logits, folds = np.zeros(len(found)), np.array([fold_of(example.group) for example in found])
     for fold in range(FOLDS):
         fitted, out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        head, bias = fit_axis(axis, [found[i] for i in fitted], features, rows[fitted])
-        logits[out] = features.logits(axis, [found[i].text for i in out], head, bias)
+        head, bias = fit_axis(axis, [found[int(i)] for i in fitted], features, rows[fitted])
+        logits[out] = features.logits(axis, [found[int(i)].text for i in out], head, bias)
     return logits
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ class Meaning:
         encoder: Gives the vectors.
     """
 
-    strength = MappingProxyType({"prompt": 1.0, "response": 3.0, "refusal": 3.0})
+    strength: Mapping[str, float] = MappingProxyType({"prompt": 1.0, "response": 3.0, "refusal": 3.0})
 
     def __init__(self, encoder: SentenceEncoder) -> None:
         self._encoder = encoder

@@ -65,7 +65,7 @@ def _pooling(place: str, revision: str | None) -> Pooling:
     """How the layout says that token vectors become one; the mean where it says nothing."""
     import json
 
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     file = cached_file(
         place, "1_Pooling/config.json", revision=revision, _raise_exceptions_for_missing_entries=False,

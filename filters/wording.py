@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ class Wording:
         static: Vectors of words.
     """
 
-    strength = MappingProxyType({"prompt": 3.0, "response": 3.0, "refusal": 3.0})
+    strength: Mapping[str, float] = MappingProxyType({"prompt": 3.0, "response": 3.0, "refusal": 3.0})
 
     def __init__(self, static: StaticVectors) -> None:
         self._static = static
