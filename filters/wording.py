@@ -43,13 +43,13 @@ class Wording:
 
     def logits(self, axis: str, texts: Sequence[str], head: NDArray[Any], bias: float) -> Floats:
         """Of each text's most telling passage, shape (texts,)."""
-        return Scorer(self._static, {axis: self.folded(head)}, {axis: bias}).logits(axis, texts)
+        return self._scorer(axis, head, bias).logits(axis, texts)
 
     def hard_rows(
         self, axis: str, texts: Sequence[str], head: NDArray[Any], bias: float, least: float
     ) -> tuple[csr_matrix, Any]:
         """The most telling passages from logit ``least`` on, of texts that have more than one, and their texts."""
-        scorer = Scorer(self._static, {axis: self.folded(head)}, {axis: bias})
+        scorer = self._scorer(axis, head, bias)
         logits, runs = scorer.best(axis, texts)
         found = scorer.lexicon.read(texts)
         part = np.diff(runs, axis=1).ravel() < np.diff(found.first)
@@ -63,6 +63,9 @@ class Wording:
     def unfolded(self, head: NDArray[Any]) -> Floats:
         """The inverse of ``folded``."""
         return np.asarray(head, dtype=np.float64) / self._scales
+
+    def _scorer(self, axis: str, head: NDArray[Any], bias: float) -> Scorer:
+        return Scorer(self._static, {axis: self.folded(head)}, {axis: bias})
 
     def _scaled(self, rows: csr_matrix) -> csr_matrix:
         from scipy.sparse import csr_matrix, diags
