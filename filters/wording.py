@@ -62,7 +62,7 @@ class Wording:
 
     def unfolded(self, head: NDArray[Any]) -> Floats:
         """The inverse of ``folded``."""
-        return np.asarray(head, dtype=np.float64) / self._scales
+        return np.asarray(head / self._scales, dtype=np.float64)
 
     def _scorer(self, axis: str, head: NDArray[Any], bias: float) -> Scorer:
         return Scorer(self._static, {axis: self.folded(head)}, {axis: bias})
