@@ -94,7 +94,7 @@ def _examples(samples: Sequence[Sample]) -> dict[str, list[Example]]:
     for sample in samples:
         axis, text = joined(sample.prompt, sample.response)
         if sample.label is not None:
-            found[axis].append(Example(text, sample.label, "domain", sample.prompt))
+            found[axis].append(Example(text, sample.label, "domain", sample.prompt or text))
     return found
 
 

@@ -84,3 +84,11 @@ def test_too_few_rows_or_rows_of_one_kind_are_refused(tmp_path, samples):
 def test_a_filter_without_heads_cannot_be_refitted_here(tmp_path):
     with pytest.raises(ConfigError, match="choose linear or embedding"):
         fit_domain("detoxify", rows(60, 0), tmp_path)
+
+
+def test_answers_without_a_question_are_rows_of_their_own(tmp_path):
+    answers = [Sample(s.messages[1:], meta=s.meta) for s in rows(60, 0)]
+
+    fit_domain("linear", answers, tmp_path)
+
+    assert area(f"linear:{tmp_path}", [Sample(s.messages[1:], meta=s.meta) for s in rows(100, 1)]) > 0.95
