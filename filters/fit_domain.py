@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from safefed.errors import ConfigError, DataError
-from safefed.filters.fit_heads import Example, Features, calibrate, fold_of, logistic
+from safefed.filters.fit_heads import Example, Features, fold_of, logistic
 from safefed.filters.heads import Heads, load_heads, save_heads
 from safefed.filters.static import StaticVectors
 from safefed.filters.windows import joined
@@ -114,7 +114,9 @@ def _fit(
     head = features.folded(weights[:-1])
     if axis in own.axes:
         head = head + PRIOR * weights[-1] * np.asarray(own.axes[axis], dtype=np.float64)
-    return head, bias, calibrate(logits, found, axis)
+    slope, offset = logistic(logits[:, None], labels, None, 1e6)  # Platt, at the domain's own shares
+    # Where held-out rows are ranked no better than by chance nothing can be calibrated: the logit stands as it is.
+    return head, bias, ((float(slope[0]), offset) if slope[0] > 0 else (1.0, 0.0))
 
 
 def _held_out(rows: csr_matrix, labels: NDArray[Any], folds: NDArray[Any], strength: float) -> Floats:
