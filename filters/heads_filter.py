@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safefed.filters.categories import categories_of
+from safefed.filters.categories import Categories
 from safefed.filters.combine import OPENING, combine_judged, score_exchanges, to_verdict
 from safefed.filters.heads import Heads
 from safefed.filters.static import StaticVectors
@@ -36,6 +37,7 @@ class HeadsFilter:
         self._heads = heads
         self._view = joined_exchanges if heads.about.get("decides") == "response" else exchanges
         self._static = StaticVectors(Path(__file__).parent)
+        self._categories = Categories(heads, self._static)
 
     def logits(self, axis: str, texts: Sequence[str]) -> NDArray[Any]:
         """Of each text's most telling passage under the head of ``axis``, shape (texts,)."""
@@ -54,18 +56,11 @@ class HeadsFilter:
         rows = score_exchanges(samples, self.probabilities, list(self._heads.axes), self._view)
         verdicts = [self._verdict(sample, scores) for sample, scores in zip(samples, rows, strict=True)]
         flagged = [i for i, verdict in enumerate(verdicts) if verdict.action == "revise"]
-        named = categories_of([samples[i] for i in flagged], self._heads, self._static)
+        named = self._categories.of([samples[i] for i in flagged]) if flagged else []
         for i, category in zip(flagged, named, strict=True):
-            verdicts[i] = self._verdict(samples[i], rows[i], category)
+            verdicts[i] = replace(verdicts[i], category=category)
         return verdicts
 
-    def _verdict(self, sample: Sample, scores: Sequence[Mapping[str, float]], category: str | None = None) -> Verdict:
-        return to_verdict(
-            sample.id,
-            scores,
-            name=self.name,
-            revision=self.revision,
-            threshold=self.threshold,
-            category=category,
-            rule=combine_judged,
-        )
+    def _verdict(self, sample: Sample, scores: Sequence[Mapping[str, float]]) -> Verdict:
+        settings = {"name": self.name, "revision": self.revision}
+        return to_verdict(sample.id, scores, **settings, threshold=self.threshold, rule=combine_judged)

@@ -145,10 +145,7 @@ class Lexicon:
 
     def hashes(self, begin: int = 0) -> NDArray[np.uint32]:
         """32 bits for each word from row ``begin`` on (MurmurHash3)."""
-        from sklearn.utils import murmurhash3_32
-
-        found = [murmurhash3_32(word, positive=True) for word in self.index.words[begin:]]
-        return np.array(found, dtype=np.uint32)
+        return np.array(self.index.hashes[begin:], dtype=np.uint32)
 
     def character_rows(self, words: Sequence[str]) -> csr_matrix:
         """Distinct character n-grams of each word, shape (words, CHARACTERS)."""
@@ -163,8 +160,12 @@ class _Index(dict[str, int]):
     """word -> row; an unknown word gets the next one, and the marks between texts and pieces have the first two."""
 
     def __init__(self) -> None:
+        from sklearn.utils import murmurhash3_32
+
         super().__init__({_NEXT: _INDEX_OF_NEXT, _BREAK: _LAST_BREAK})
+        self._hash = murmurhash3_32
         self.words = [_NEXT, _BREAK]
+        self.hashes = [self._hash(word, positive=True) for word in self.words]
 
     def __missing__(self, word: str) -> int:
         short = _REPEATED.sub(r"\1\1\1", word)[:LONGEST_WORD]
@@ -172,6 +173,7 @@ class _Index(dict[str, int]):
             return self[short]
         self[word] = len(self.words)
         self.words.append(word)
+        self.hashes.append(self._hash(word, positive=True))
         return self[word]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from safefed.filters.lexicon import DAMPING, Lexicon, Passages, pair_columns
+from safefed.filters.word_table import WordTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,9 +26,6 @@ LENGTHS = {16: 256, 64: 64, 256: 256}
 
 REFUSAL_LENGTHS = {12: 12, 64: 64}
 """The same for the axis "refusal": a sentence is enough to decline."""
-
-MOST_WORDS = 200_000
-"""Distinct words that are remembered; then the tables are begun anew, so that memory does not grow with the rows."""
 
 
 def windows_of(found: Passages, lengths: Mapping[int, int]) -> tuple[Ints, Ints, Ints]:
@@ -55,16 +53,21 @@ class Scorer:
     def __init__(
         self, static: StaticVectors | None, heads: Mapping[str, NDArray[Any]], biases: Mapping[str, float]
     ) -> None:
-        self._static = static
         self._rows = {axis: row for row, axis in enumerate(heads)}
         self._heads = _exact(np.stack([np.asarray(head, dtype=np.float64) for head in heads.values()]))
         self._biases = [biases[axis] for axis in heads]
-        self._begin()
+        self._words = WordTable(static, self._learn)
 
-    def _begin(self) -> None:
-        self.lexicon = Lexicon(self._static)
-        self._hashes = np.zeros(0, dtype=np.uint32)
-        self._table = np.zeros((len(self._heads), 0, 4))
+    @property
+    def lexicon(self) -> Lexicon:
+        """Where its words come from."""
+        return self._words.lexicon
+
+    def _learn(self, lexicon: Lexicon, begin: int) -> tuple[NDArray[Any], ...]:
+        """Dot products and character n-grams of words by head, shape (words, heads, 4), and their hashes."""
+        dots, characters = lexicon.table(self._heads, begin)
+        counts = np.broadcast_to(characters[:, None, None], (len(characters), len(self._heads), 1))
+        return np.concatenate([_exact(dots).transpose(0, 2, 1), counts], axis=2), lexicon.hashes(begin)
 
     def logits(self, axis: str, texts: Sequence[str]) -> Floats:
         """The highest logit of each text's passages, shape (texts,); that of nothing is the bias."""
@@ -72,7 +75,7 @@ class Scorer:
 
     def whole(self, axis: str, texts: Sequence[str]) -> Floats:
         """The logit of each text as one passage, shape (texts,)."""
-        found = self._read(texts)
+        found = self._words.read(texts)
         return self._logits(found, self._rows[axis], found.first[:-1], found.first[1:])
 
     def best(self, axis: str, texts: Sequence[str]) -> tuple[Floats, Ints]:
@@ -80,7 +83,7 @@ class Scorer:
 
         A passage is (first piece, end) among the pieces of all texts, shape (texts, 2).
         """
-        found = self._read(texts)
+        found = self._words.read(texts)
         begin, end, text = windows_of(found, REFUSAL_LENGTHS if axis == "refusal" else LENGTHS)
         logits = self._logits(found, self._rows[axis], begin, end)
         order = np.lexsort((-logits, text))
@@ -91,25 +94,13 @@ class Scorer:
         runs[text[top]] = np.stack([begin[top], end[top]], axis=1)
         return best, runs
 
-    def _read(self, texts: Sequence[str]) -> Passages:
-        if len(self._hashes) > MOST_WORDS:
-            self._begin()
-        found = self.lexicon.read(texts)
-        known = len(self._hashes)
-        if known < len(self.lexicon.index.words):
-            dots, characters = self.lexicon.table(self._heads, known)
-            counts = np.broadcast_to(characters[None, :, None], (len(self._heads), len(characters), 1))
-            rows = np.concatenate([_exact(dots).transpose(2, 0, 1), counts], axis=2)
-            self._table = np.ascontiguousarray(np.concatenate([self._table, rows], axis=1))
-            self._hashes = np.concatenate([self._hashes, self.lexicon.hashes(known)])
-        return found
-
     def _logits(self, found: Passages, row: int, begin: Ints, end: Ints) -> Floats:
-        values = np.concatenate([self._table[row][found.words], np.ones((len(found.words), 1))], axis=1)
+        table, hashes = self._words.facts
+        values = np.concatenate([table[found.words, row], np.ones((len(found.words), 1))], axis=1)
         second = np.ones(len(found.words), dtype=bool)
         second[found.starts[:-1][np.diff(found.starts) > 0]] = False
         at = np.flatnonzero(second)
-        hashes = self._hashes[found.words]
+        hashes = hashes[found.words]
         values[at, 0] += self._heads[row][pair_columns(hashes[at - 1], hashes[at])]
         values[at, 4] += 1
         sums = np.concatenate([np.zeros((1, 5)), np.cumsum(values, axis=0)])

@@ -115,7 +115,7 @@ def test_memory_of_words_is_bounded_and_forgetting_changes_nothing(monkeypatch):
     texts = [" ".join(f"word{i}x{j}" for j in range(20)) for i in range(50)]
     whole = Scorer(None, {"a": head}, {"a": 0.0}).logits("a", texts)
 
-    monkeypatch.setattr("safefed.filters.passages.MOST_WORDS", 100)
+    monkeypatch.setattr("safefed.filters.word_table.MOST_WORDS", 100)
     scorer = Scorer(None, {"a": head}, {"a": 0.0})
     parts = np.concatenate([scorer.logits("a", texts[i : i + 5]) for i in range(0, 50, 5)])
 
