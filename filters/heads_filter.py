@@ -12,6 +12,7 @@ from safefed.filters.combine import OPENING, combine_judged, score_exchanges, to
 from safefed.filters.heads import Heads
 from safefed.filters.static import StaticVectors
 from safefed.filters.windows import exchanges, joined_exchanges
+from safefed.filters.word_table import WordTable
 from safefed.records import Sample, Verdict, content_hash
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class HeadsFilter:
         self._heads = heads
         self._view = joined_exchanges if heads.about.get("decides") == "response" else exchanges
         self._static = StaticVectors(Path(__file__).parent)
-        self._categories = Categories(heads, self._static)
+        self._words = WordTable(self._static)
+        self._categories = Categories(heads, self._words)
 
     def logits(self, axis: str, texts: Sequence[str]) -> NDArray[Any]:
         """Of each text's most telling passage under the head of ``axis``, shape (texts,)."""

@@ -12,10 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from safefed.filters.hashing import character_columns, distinct, word_hashes
 from safefed.filters.windows import visible
 
 if TYPE_CHECKING:
@@ -34,10 +36,16 @@ FEATURES = WORDS + PAIRS + CHARACTERS
 
 DAMPING = 4.0
 
-_NEXT, _BREAK = "\x02", "\x01"
-"""Stand between two texts and between two pieces."""
+_NEXT, _BREAK = b"\xff", b"\xfe"
+"""Stand between two texts and between two pieces; no UTF-8 holds them."""
 
-_SPACED = {ord(c): " " for c in map(chr, range(128)) if not (c.isalnum() or c in "_\n" + _BREAK)}
+_MARKS = bytes(c for c in range(128) if not (chr(c).isalnum() or chr(c) in "_ \n.!?"))
+_FOLDED = bytes.maketrans(
+    ascii_uppercase.encode() + b"!?" + _MARKS,
+    ascii_lowercase.encode() + b".." + b"\t" * len(_MARKS),
+)
+"""Lower case, one mark for the end of a sentence, and white space that is not the blank which has to follow it."""
+
 _LINES = re.compile("[\x85\u2028\u2029\u3002]")
 _PUNCTUATION = re.compile(r"[^\x00-\x7f\w]")
 _REPEATED = re.compile(r"(.)\1{3,}")
@@ -63,21 +71,37 @@ class Passages:
     first: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Some words as heads see them.
+
+    Attributes:
+        hashes: MurmurHash3 of each, shape (words,).
+        owner: The word of each of their distinct character n-grams, shape (n-grams,).
+        character: The n-gram's feature, less than CHARACTERS, shape (n-grams,).
+        static: Vector of each, shape (words, width of the static part).
+    """
+
+    hashes: NDArray[np.uint32]
+    owner: Ints
+    character: Ints
+    static: NDArray[np.float32]
+
+    @property
+    def columns(self) -> Ints:
+        """Feature of each word, shape (words,)."""
+        return self.hashes.astype(np.int64) % WORDS
+
+
 class Lexicon:
-    """Every word seen so far: its hash, its character n-grams and its static vector.
+    """Every word seen so far.
 
     Args:
         static: Vectors of words; None leaves that part out (its width is 0).
     """
 
     def __init__(self, static: StaticVectors | None = None) -> None:
-        from sklearn.feature_extraction.text import HashingVectorizer
-
         self._static = static
-        self._characters = HashingVectorizer(
-            analyzer="char_wb", ngram_range=(3, 5), n_features=CHARACTERS, norm=None, alternate_sign=False,
-            binary=True, lowercase=False, dtype=np.float32,
-        )  # fmt: skip
         self.index = _Index()
 
     @property
@@ -87,34 +111,19 @@ class Lexicon:
 
     def read(self, texts: Sequence[str]) -> Passages:
         """The words of ``texts``; a text without a word has no piece."""
-        found = f" {_NEXT} ".join(map(_spaced, texts)).split()
+        found = _marked(texts).split()
         rows = np.fromiter(map(self.index.__getitem__, found), dtype=np.int64, count=len(found))
         is_word = rows > _LAST_BREAK
-        before = np.cumsum(is_word)
-        bounds = np.concatenate([[0], before[rows == _INDEX_OF_NEXT], before[-1:]])[: len(texts) + 1]
-        starts = _pieces(np.unique(np.concatenate([before[~is_word], bounds])))
+        before = running(is_word)
+        bounds = np.concatenate([[0], before[:-1][rows == _INDEX_OF_NEXT], before[-1:]])[: len(texts) + 1]
+        starts = _pieces(distinct(np.concatenate([[0], before[:-1][~is_word], before[-1:]])))
         return Passages(rows[is_word], starts, np.searchsorted(starts, bounds))
 
-    def table(self, heads: NDArray[Any], begin: int) -> tuple[Floats, Floats]:
-        """What the words from row ``begin`` on add to each head.
-
-        Args:
-            heads: Shape (heads, width).
-            begin: The first row wanted.
-
-        Returns:
-            Word, character and static dot products, shape (words, 3, heads), and the number of character n-grams of
-            each word, shape (words,).
-        """
+    def words(self, begin: int = 0) -> Words:
+        """What is known of the words from row ``begin`` on."""
         words = self.index.words[begin:]
-        characters = self.character_rows(words)
-        flat = heads.astype(np.float64)
-        dots = np.zeros((len(words), 3, len(flat)))
-        dots[:, 0] = flat[:, self.columns(begin)].T
-        dots[:, 1] = characters @ flat[:, WORDS + PAIRS : FEATURES].T
-        if self._static:
-            dots[:, 2] = self._static.vectors(words) @ flat[:, FEATURES:].T
-        return dots, np.asarray(characters.sum(axis=1), dtype=np.float64).ravel()
+        static = self._static.vectors(words) if self._static else np.zeros((len(words), 0), dtype=np.float32)
+        return Words(word_hashes(words), *character_columns(words, CHARACTERS), static)
 
     def rows(self, texts: Sequence[str]) -> csr_matrix:
         """Each text as one passage, shape (texts, width): what heads are fitted on."""
@@ -129,65 +138,42 @@ class Lexicon:
         lengths = found.starts[end] - found.starts[begin]
         owner = np.repeat(np.arange(n), lengths)
         at = np.arange(len(owner)) + np.repeat(found.starts[begin] - running(lengths)[:-1], lengths)
-        words, hashes = found.words[at], self.hashes()
-        counts = csr_matrix((np.ones(len(owner)), (owner, words)), shape=(n, len(self.index.words)))
+        words, known = found.words[at], self.words()
+        counts = _ones(owner, words, (n, len(known.hashes)))
         second = np.flatnonzero(~np.isin(at, found.starts))
-        pairs = pair_columns(hashes[words[second - 1]], hashes[words[second]])
-        both, columns = np.concatenate([owner, owner[second]]), np.concatenate([self.columns()[words], pairs])
-        left = csr_matrix((np.ones(len(both)), (both, columns)), shape=(n, WORDS + PAIRS))
-        right = counts @ self.character_rows(self.index.words)
-        static = csr_matrix(diags(1 / np.maximum(lengths, 1)) @ (counts @ self.static_rows(self.index.words)))
+        pairs = pair_columns(known.hashes[words[second - 1]], known.hashes[words[second]])
+        both, columns = np.concatenate([owner, owner[second]]), np.concatenate([known.columns[words], pairs])
+        left = _ones(both, columns, (n, WORDS + PAIRS))
+        right = counts @ _ones(known.owner, known.character, (len(known.hashes), CHARACTERS))
+        static = csr_matrix(diags(1 / np.maximum(lengths, 1)) @ (counts @ known.static))
         return csr_matrix(hstack([_damped(left), _damped(right), static]), dtype=np.float32)
 
-    def columns(self, begin: int = 0) -> Ints:
-        """Feature of each word from row ``begin`` on."""
-        return self.hashes(begin).astype(np.int64) % WORDS
 
-    def hashes(self, begin: int = 0) -> NDArray[np.uint32]:
-        """32 bits for each word from row ``begin`` on (MurmurHash3)."""
-        return np.array(self.index.hashes[begin:], dtype=np.uint32)
-
-    def character_rows(self, words: Sequence[str]) -> csr_matrix:
-        """Distinct character n-grams of each word, shape (words, CHARACTERS)."""
-        return self._characters.transform(words)
-
-    def static_rows(self, words: Sequence[str]) -> NDArray[np.float32]:
-        """The static vector of each word, shape (words, width of the static part)."""
-        return self._static.vectors(words) if self._static else np.zeros((len(words), 0), dtype=np.float32)
-
-
-class _Index(dict[str, int]):
+class _Index(dict[bytes, int]):
     """word -> row; an unknown word gets the next one, and the marks between texts and pieces have the first two."""
 
     def __init__(self) -> None:
-        from sklearn.utils import murmurhash3_32
-
         super().__init__({_NEXT: _INDEX_OF_NEXT, _BREAK: _LAST_BREAK})
-        self._hash = murmurhash3_32
-        self.words = [_NEXT, _BREAK]
-        self.hashes = [self._hash(word, positive=True) for word in self.words]
+        self.words = ["", ""]
 
-    def __missing__(self, word: str) -> int:
-        short = _REPEATED.sub(r"\1\1\1", word)[:LONGEST_WORD]
-        if short != word:
-            return self[short]
-        self[word] = len(self.words)
+    def __missing__(self, raw: bytes) -> int:
+        word = _REPEATED.sub(r"\1\1\1", raw.decode().lower())[:LONGEST_WORD]
+        key = word.encode()
+        if key != raw:
+            return self[key]
+        self[key] = len(self.words)
         self.words.append(word)
-        self.hashes.append(self._hash(word, positive=True))
-        return self[word]
+        return self[key]
 
 
 _INDEX_OF_NEXT, _LAST_BREAK = 0, 1
 
 
-def _spaced(text: str) -> str:
-    """The words of ``text`` and the marks between its pieces, in lower case, with blanks between."""
-    if not text.isascii():
-        text = _PUNCTUATION.sub(" ", _LINES.sub("\n", visible(text)))
-    text = text.replace(_BREAK, " ")
-    for end in (". ", "! ", "? "):
-        text = text.replace(end, f" {_BREAK} ")
-    return text.translate(_SPACED).replace("\n", f" {_BREAK} ").lower()
+def _marked(texts: Sequence[str]) -> bytes:
+    """The words of ``texts`` and the marks between texts and pieces, with white space between."""
+    plain = [text if text.isascii() else _PUNCTUATION.sub(" ", _LINES.sub("\n", visible(text))) for text in texts]
+    folded = (b" %b " % _NEXT).join([text.encode() for text in plain]).translate(_FOLDED)
+    return folded.replace(b". ", b" %b " % _BREAK).replace(b".", b" ").replace(b"\n", b" %b " % _BREAK)
 
 
 def _pieces(starts: Ints) -> Ints:
@@ -195,6 +181,13 @@ def _pieces(starts: Ints) -> Ints:
     long = np.flatnonzero(np.diff(starts) > LONGEST_PIECE)
     cuts = [np.arange(starts[i] + CUT, starts[i + 1], CUT) for i in long]
     return np.sort(np.concatenate([starts, *cuts])) if cuts else starts
+
+
+def _ones(rows: Ints, columns: Ints, shape: tuple[int, int]) -> csr_matrix:
+    """How often each row and column stand together."""
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
 
 
 def _damped(counts: csr_matrix) -> csr_matrix:

@@ -33,7 +33,7 @@ class LinearFilter(HeadsFilter):
     def __init__(self, argument: str | None = None, *, threshold: float = 0.5) -> None:
         heads, digest = load_heads(Path(argument) if argument else Path(__file__).parent, "linear")
         super().__init__(f"linear:{argument}" if argument else "linear", heads, digest, threshold)
-        self._scorer = Scorer(self._static, heads.axes, heads.biases)
+        self._scorer = Scorer(self._static, heads.axes, heads.biases, self._words)
 
     def logits(self, axis: str, texts: Sequence[str]) -> NDArray[Any]:
         """See ``HeadsFilter``."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from safefed.filters.lexicon import DAMPING, Lexicon, Passages, pair_columns
+from safefed.filters.lexicon import DAMPING, FEATURES, PAIRS, WORDS, Lexicon, Passages, Words, pair_columns
 from safefed.filters.word_table import WordTable
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from safefed.filters.lexicon import Floats, Ints
     from safefed.filters.static import StaticVectors
+    from safefed.filters.word_table import Facts
 
 LENGTHS = {16: 256, 64: 64, 256: 256}
 """Words of a passage, and how long a text must be to be read in such passages; a shorter one is read as a whole."""
@@ -48,26 +49,35 @@ class Scorer:
         static: Vectors of words, None for heads without a static part.
         heads: Weights by axis, each of shape (width of the lexicon,).
         biases: By axis.
+        words: The table of words to use, if it is shared with others; by default one of its own.
     """
 
     def __init__(
-        self, static: StaticVectors | None, heads: Mapping[str, NDArray[Any]], biases: Mapping[str, float]
+        self,
+        static: StaticVectors | None,
+        heads: Mapping[str, NDArray[Any]],
+        biases: Mapping[str, float],
+        words: WordTable | None = None,
     ) -> None:
         self._rows = {axis: row for row, axis in enumerate(heads)}
         self._heads = _exact(np.stack([np.asarray(head, dtype=np.float64) for head in heads.values()]))
         self._biases = [biases[axis] for axis in heads]
-        self._words = WordTable(static, self._learn)
+        self._words = words or WordTable(static)
+        self._words.remember(self._learn)
 
     @property
     def lexicon(self) -> Lexicon:
         """Where its words come from."""
         return self._words.lexicon
 
-    def _learn(self, lexicon: Lexicon, begin: int) -> tuple[NDArray[Any], ...]:
-        """Dot products and character n-grams of words by head, shape (words, heads, 4), and their hashes."""
-        dots, characters = lexicon.table(self._heads, begin)
-        counts = np.broadcast_to(characters[:, None, None], (len(characters), len(self._heads), 1))
-        return np.concatenate([_exact(dots).transpose(0, 2, 1), counts], axis=2), lexicon.hashes(begin)
+    def _learn(self, words: Words) -> Facts:
+        """Per head the sums over each word that ``_logits`` needs, shape (words, 4); last the hashes."""
+        n = len(words.hashes)
+        grams = self._heads[:, WORDS + PAIRS + words.character]
+        characters = [np.bincount(words.owner, row, minlength=n) for row in grams]
+        static = _exact(words.static @ self._heads[:, FEATURES:].T).T
+        counts = np.broadcast_to(np.bincount(words.owner, minlength=n), static.shape)
+        return [*np.stack([self._heads[:, words.columns], characters, static, counts], axis=2), words.hashes]
 
     def logits(self, axis: str, texts: Sequence[str]) -> Floats:
         """The highest logit of each text's passages, shape (texts,); that of nothing is the bias."""
@@ -86,26 +96,25 @@ class Scorer:
         found = self._words.read(texts)
         begin, end, text = windows_of(found, REFUSAL_LENGTHS if axis == "refusal" else LENGTHS)
         logits = self._logits(found, self._rows[axis], begin, end)
-        order = np.lexsort((-logits, text))
-        top = order[np.unique(text[order], return_index=True)[1]]
-        best = np.full(len(texts), self._biases[self._rows[axis]])
-        best[text[top]] = logits[top]
+        best = np.where(np.diff(found.first) > 0, -np.inf, self._biases[self._rows[axis]])
+        np.maximum.at(best, text, logits)
+        top = np.flatnonzero(logits == best[text])[::-1]  # of equal ones the first, which is written last
         runs = np.zeros((len(texts), 2), dtype=np.int64)
         runs[text[top]] = np.stack([begin[top], end[top]], axis=1)
         return best, runs
 
     def _logits(self, found: Passages, row: int, begin: Ints, end: Ints) -> Floats:
-        table, hashes = self._words.facts
-        values = np.concatenate([table[found.words, row], np.ones((len(found.words), 1))], axis=1)
-        second = np.ones(len(found.words), dtype=bool)
-        second[found.starts[:-1][np.diff(found.starts) > 0]] = False
-        at = np.flatnonzero(second)
-        hashes = hashes[found.words]
-        values[at, 0] += self._heads[row][pair_columns(hashes[at - 1], hashes[at])]
-        values[at, 4] += 1
-        sums = np.concatenate([np.zeros((1, 5)), np.cumsum(values, axis=0)])
-        word, character, static, n_characters, n_words = (sums[found.starts[end]] - sums[found.starts[begin]]).T
-        n = np.maximum(found.starts[end] - found.starts[begin], 1)
+        """Sums over pieces, in which every value is exact (see ``_exact``), then differences of their running sums."""
+        facts = self._words.facts[self._learn]
+        values, hashes = facts[row].take(found.words, axis=0), facts[-1].take(found.words)
+        pairs = self._heads[row].take(pair_columns(hashes[:-1], hashes[1:]))
+        pairs[found.starts[1:-1] - 1] = 0.0
+        values[1:, 0] += pairs
+        sums = np.zeros((len(found.starts), 4))
+        np.cumsum(np.add.reduceat(values, found.starts[:-1], axis=0), axis=0, out=sums[1:])
+        word, character, static, n_characters = (sums[end] - sums[begin]).T
+        words = found.starts[end] - found.starts[begin]
+        n, n_words = np.maximum(words, 1), 2 * words - (end - begin)
         logits = word / np.sqrt(n_words + DAMPING) + character / np.sqrt(n_characters + DAMPING) + static / n
         return np.asarray(logits + self._biases[row])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ class StaticVectors:
             raise IntegrityError(
                 f"{folder / VECTORS} and {PIECES} cannot be read ({error}); reinstall safefed"
             ) from None
+        self._model = self._pieces.model
         self._rows, self._scales = tensors["rows"], tensors["scales"].astype(np.float32)
         if self._pieces.get_vocab_size() != len(self._rows):
             raise IntegrityError(f"{folder / VECTORS} does not belong to {PIECES}; reinstall safefed")
@@ -54,11 +56,21 @@ class StaticVectors:
 
     def vectors(self, words: Sequence[str]) -> NDArray[np.float32]:
         """The vector of each word, shape (words, width); zeros for a word without a known piece."""
+        ids = list(map(self._ids, words))
+        counts = np.array(list(map(len, ids)), dtype=np.int64)
+        flat, first = np.array(list(chain.from_iterable(ids)), dtype=np.int64), np.cumsum(counts) - counts
         found = np.zeros((len(words), self.width), dtype=np.float32)
-        for row, encoded in enumerate(self._pieces.encode_batch_fast(list(words), add_special_tokens=False)):
-            if encoded.ids:
-                found[row] = (self._rows[encoded.ids] * self._scales[encoded.ids, None]).mean(axis=0)
-        return found
+        for place in range(counts.max(initial=0)):
+            longer = np.flatnonzero(counts > place)
+            pieces = flat[first[longer] + place]
+            found[longer] += self._rows[pieces] * self._scales[pieces, None]
+        return np.asarray(found / np.maximum(counts, 1).astype(np.float32)[:, None])
+
+    def _ids(self, word: str) -> list[int]:
+        """The pieces of ``word``; most words need nothing of the tokenizer but its last step, a quarter of its time."""
+        if word.isascii() and word.isalnum():
+            return [piece.id for piece in self._model.tokenize(word.lower())]
+        return list(self._pieces.encode(word, add_special_tokens=False).ids)
 
 
 def quantized(vectors: NDArray[Any]) -> dict[str, NDArray[Any]]:
