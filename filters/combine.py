@@ -45,14 +45,14 @@ def combine(scores: Mapping[str, float]) -> float:
     """
     if "prompt" not in scores and "response" not in scores:
         raise ValueError("neither the prompt nor the response was scored")
-    if any(math.isnan(value) for value in scores.values()):
+    if any(map(math.isnan, scores.values())):
         return math.nan
     return max(_undeclined(scores), scores.get("response", 0.0))
 
 
 def combine_judged(scores: Mapping[str, float]) -> float:
     """``combine`` for filters whose response axis judges whether the answer complies."""
-    if "response" not in scores or any(math.isnan(value) for value in scores.values()):
+    if "response" not in scores or any(map(math.isnan, scores.values())):
         return combine(scores)
     response = scores["response"]
     return 1.0 - (1.0 - response) * (1.0 - _undeclined(scores) * response)
@@ -100,8 +100,9 @@ def to_verdict(
         return _error(sample_id, name, revision, "nothing-to-score")
     if not all(0.0 <= value <= 1.0 for row in scored for value in row.values()):
         return _error(sample_id, name, revision, "score-not-a-probability")
-    worst = max(scored, key=rule)
-    unsafe = rule(worst)
+    found = list(map(rule, scored))
+    unsafe = max(found)
+    worst = scored[found.index(unsafe)]
     action: Action = "revise" if unsafe >= threshold else "keep"
     reason = _reason(worst, unsafe, threshold)
     return Verdict(sample_id, name, dict(worst), unsafe, category, action, reason, revision)

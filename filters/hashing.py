@@ -7,7 +7,7 @@ import alone takes 1.5 s and 150 MB in every process.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def character_columns(words: Sequence[str], columns: int) -> tuple[Ints, Ints]:
 
 
 def distinct(values: Ints) -> Ints:
-    """``values``, which are sorted and not negative, each once; ``np.unique`` takes a hundred times as long."""
+    """``values``, which are sorted and not negative, each once; the ``np.unique`` of numpy 2.4 takes 80 times as long."""
     return values[np.diff(values, prepend=-1) > 0]
 
 

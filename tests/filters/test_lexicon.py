@@ -3,8 +3,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from safefed.filters.lexicon import DAMPING, FEATURES, LONGEST_PIECE, Lexicon, pair_columns
+from safefed.filters.lexicon import DAMPING, FEATURES, LONGEST_PIECE, PAIRS, WORDS, Lexicon, pair_columns
 from safefed.filters.passages import LENGTHS, Scorer, windows_of
+from safefed.filters.word_table import WordTable
 
 FILLER = "We walked along the river. Later there was soup and fresh bread. "
 
@@ -21,6 +22,43 @@ def test_words_are_read_in_lower_case_and_pieces_end_with_sentences_and_lines():
     assert words(lexicon, found) == ["one", "two", "three", "four", "don", "t", "stop"]
     assert found.starts.tolist() == [0, 2, 3, 4, 7]
     assert found.first.tolist() == [0, 3, 3, 3, 4]
+
+
+def test_a_sentence_ends_at_a_mark_with_a_blank_after_it_and_nowhere_else():
+    lexicon = Lexicon()
+
+    found = lexicon.read(['a.b c."d e. f', '1.5 g!" h?  i ?! j'])
+
+    assert [lexicon.index.words[row] for row in found.words[found.starts[:-1]]] == ["a", "f", "1", "i", "j"]
+
+
+def test_capitals_of_any_alphabet_are_the_same_words():
+    lexicon = Lexicon()
+
+    upper, lower = (
+        lexicon.read(["\u00c9COLE \u0414\u041e\u041c A\u03a3"]),
+        lexicon.read(["\u00e9cole \u0434\u043e\u043c a\u03c2"]),
+    )
+
+    assert upper.words.tolist() == lower.words.tolist()
+
+
+def test_texts_without_a_word_score_as_the_bias():
+    scorer = Scorer(None, {"prompt": np.ones(FEATURES)}, {"prompt": 0.5})
+
+    assert scorer.logits("prompt", []).tolist() == []
+    assert scorer.logits("prompt", ["", "..."]).tolist() == scorer.whole("prompt", ["", "..."]).tolist() == [0.5, 0.5]
+
+
+def test_a_shared_table_of_words_changes_no_score(monkeypatch):
+    monkeypatch.setattr("safefed.filters.word_table.MOST_WORDS", 10)
+    heads = np.random.default_rng(4).normal(size=(2, FEATURES))
+    table = WordTable(None)
+    shared = [Scorer(None, {"a": head}, {"a": 0.0}, table) for head in heads]
+
+    for text in (FILLER, "roses and tulips", "one two three four five six seven"):
+        for head, scorer in zip(heads, shared, strict=True):
+            assert np.array_equal(scorer.logits("a", [text]), Scorer(None, {"a": head}, {"a": 0.0}).logits("a", [text]))
 
 
 @pytest.mark.parametrize(
@@ -57,14 +95,15 @@ def slow_logit(text, head, bias):
     """The formula of the module's docstring, word by word."""
     lexicon = Lexicon()
     found = [lexicon.index.words[row] for row in lexicon.read([text]).words]
-    rows = [lexicon.index[word] for word in found]
-    hashes = lexicon.hashes()
-    total = sum(head[lexicon.columns()[row]] for row in rows)
+    rows = [lexicon.index[word.encode()] for word in found]
+    known = lexicon.words()
+    hashes = known.hashes
+    total = sum(head[known.columns[row]] for row in rows)
     pairs = [pair_columns(hashes[[a]], hashes[[b]])[0] for a, b in pairwise(rows)]
     total += sum(head[column] for column in pairs)
-    grams = lexicon.character_rows(found)
-    characters = (grams @ head[-grams.shape[1] :]).sum()
-    n, c = len(rows) + len(pairs), grams.sum()
+    grams = [column for row in rows for column in known.character[known.owner == row]]
+    characters = sum(head[WORDS + PAIRS + column] for column in grams)
+    n, c = len(rows) + len(pairs), len(grams)
     return total / np.sqrt(n + DAMPING) + characters / np.sqrt(c + DAMPING) + bias
 
 

@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,21 @@ def test_the_templates_of_last_resort_pass_the_screen(linear):
     from safefed.constitution.refusals import REFUSALS
 
     assert set(actions(linear, *(Sample.of(HARMFUL, refusal) for refusal in REFUSALS))) == {"keep"}
+
+
+def test_scoring_loads_neither_scikit_learn_nor_scipy():
+    heavy = "{'torch', 'transformers', 'sklearn', 'scipy'}"
+    code = f"""
+import sys
+from safefed.filters import load_filter
+from safefed.records import Sample
+load_filter('linear').score([Sample.of('a', 'b')])
+print(sorted({heavy} & set(sys.modules)))
+"""
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"
 
 
 @pytest.mark.slow
