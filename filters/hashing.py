@@ -53,7 +53,7 @@ def character_columns(words: Sequence[str], columns: int) -> tuple[Ints, Ints]:
 
 
 def distinct(values: Ints) -> Ints:
-    """``values``, which are sorted and not negative, each once; the ``np.unique`` of numpy 2.4 takes 80 times as long."""
+    """``values``, which are sorted and not negative, each once; 80 times as fast as ``np.unique`` of numpy 2.4."""
     return values[np.diff(values, prepend=-1) > 0]
 
 
