@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from safefed.errors import ConfigError
 from safefed.filters.encoder_batches import split_dtype
 from safefed.filters.heads import load_heads
@@ -49,8 +51,15 @@ class EmbeddingFilter(HeadsFilter):
                 f"safefed fit-filter DATA --filter embedding:{name} --out DIR"
             )
         super().__init__(f"embedding:{argument}" if argument else "embedding", heads, [digest, dtype], threshold)
+        self._last: tuple[Sequence[str], NDArray[np.float32]] = ([], np.zeros((0, self._encoder.width), np.float32))
         self._scorer = Scorer(None, {axis: head[:FEATURES] for axis, head in heads.axes.items()}, heads.biases)
 
-    def logits(self, axis: str, texts: Sequence[str]) -> NDArray[Any]:
+    def logits(self, name: str, texts: Sequence[str]) -> NDArray[Any]:
         """See ``HeadsFilter``."""
-        return most_telling(texts, self._scorer, axis, self._heads.axes[axis], self._encoder.vectors)
+        return most_telling(texts, self._scorer, name, self._heads.axes[name], self._vectors)
+
+    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors; those of the last texts are remembered, since several heads may read the same."""
+        if self._last[0] != texts:
+            self._last = (texts, self._encoder.vectors(texts))
+        return self._last[1].copy()

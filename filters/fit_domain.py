@@ -6,7 +6,7 @@ it was. Both are linear in the same features, so the sum is one head again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from safefed.errors import ConfigError, DataError
-from safefed.filters.fit_heads import Example, Features, fold_of, logistic
-from safefed.filters.heads import Heads, load_heads, save_heads
+from safefed.filters.fit_heads import Features, fold_of, logistic
+from safefed.filters.heads import Heads, any_of, load_heads, part_of, save_heads
+from safefed.filters.lexicon import FEATURES
 from safefed.filters.static import StaticVectors
-from safefed.filters.windows import joined
 from safefed.records import Sample
 
 if TYPE_CHECKING:
@@ -26,27 +26,31 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STRENGTHS = (0.1, 0.5, 3.0)
+STRENGTHS = (0.1, 0.3, 1.0, 3.0)
 """Inverse regularisations tried; the one with the best held-out log loss is taken."""
 
 FEWEST = 20
 PRIOR = 4.0
 """What the package's own logit weighs beside the features: little regularised."""
 
+START = {"prompt": "prompt", "asked": "prompt", "response": "response"}
+"""The package's head that a part starts from."""
 
-def fit_domain(argument: str, samples: Sequence[Sample], out: Path, *, seed: int = 0) -> None:  # noqa: ARG001
+
+def fit_domain(argument: str, samples: Sequence[Sample], out: Path) -> None:
     """Refit heads and write them to ``out``, which ``linear:OUT`` or ``embedding:OUT`` loads. Deterministic.
 
     The labels say whether a row as a whole is unsafe. Rows with an answer train the axis "response", which then decides
-    alone for every exchange that has an answer; it reads question and answer together. Bare prompts train the axis
-    "prompt". An axis without at least 20 labelled rows of both kinds together stays the package's own.
+    alone for every exchange that has an answer; it reads question and answer side by side. Bare prompts train the axis
+    "prompt". An axis without at least 20 labelled rows of both kinds together stays the package's own. A hazard
+    (``Sample.hazard``) with at least 20 unsafe rows has a head of its own beside the general one: a row is unsafe if
+    any of them fires (noisy or), and its category is that of the strongest.
 
     Args:
         argument: "linear", "embedding", or "embedding:ENCODER" for any encoder; without the package's own encoder a
             head starts from nothing, and axes that cannot be fitted are left out.
         samples: Labelled rows.
         out: A folder.
-        seed: For symmetry with other filters; nothing here is drawn.
 
     Raises:
         ConfigError: the kind is neither "linear" nor "embedding".
@@ -60,10 +64,11 @@ def fit_domain(argument: str, samples: Sequence[Sample], out: Path, *, seed: int
 def domain_heads(samples: Sequence[Sample], features: Features, own: Heads) -> Heads:
     """``fit_domain`` in memory: heads that start from ``own``, over the same features."""
     fitted = {}
-    for axis, found in _examples(samples).items():
-        labels = [example.label for example in found]
+    for axis in ("prompt", "response"):
+        found = [s for s in samples if s.label is not None and bool(s.response) is (axis == "response")]
+        labels = [sample.label for sample in found]
         if len(found) >= FEWEST and any(labels) and not all(labels):
-            fitted[axis] = _fit(found, features, own, axis)
+            fitted[axis] = _fit(axis, found, features, own)
     if not fitted:
         raise DataError(f"{len(samples)} rows are too few to fit heads to; label at least {FEWEST} of both kinds")
     return _merged(own, fitted)
@@ -89,55 +94,95 @@ def starting_point(kind: str, encoder: str = "") -> tuple[Features, Heads]:
     return Meaning(found), replace(own, about={"encoder": encoder or DEFAULT, "encoder_weights": found.weights})
 
 
-def _examples(samples: Sequence[Sample]) -> dict[str, list[Example]]:
-    found: dict[str, list[Example]] = {"prompt": [], "response": []}
-    for sample in samples:
-        axis, text = joined(sample.prompt, sample.response)
-        if sample.label is not None:
-            found[axis].append(Example(text, sample.label, "domain", sample.prompt or text))
-    return found
-
-
-def _fit(
-    found: Sequence[Example], features: Features, own: Heads, axis: str
-) -> tuple[Floats, float, tuple[float, float]]:
-    """Head as stored, bias, calibration."""
+def _fit(axis: str, samples: Sequence[Sample], features: Features, own: Heads) -> Heads:
+    """The heads of one axis, which replace those of the same parts."""
     from scipy.sparse import csr_matrix, hstack
 
-    rows = features.rows(axis, [example.text for example in found])
-    labels, folds = np.array([e.label for e in found]), np.array([fold_of(e.group) for e in found])
-    prior = rows @ features.unfolded(own.axes[axis]) if axis in own.axes else np.zeros(len(found))
-    rows = csr_matrix(hstack([rows, csr_matrix(prior[:, None] * PRIOR)]))
-    strength = min(STRENGTHS, key=lambda value: _held_out_loss(rows, labels, folds, value))
-    logits = _held_out(rows, labels, folds, strength)
-    weights, bias = logistic(rows, labels, None, strength)
-    head = features.folded(weights[:-1])
-    if axis in own.axes:
-        head = head + PRIOR * weights[-1] * np.asarray(own.axes[axis], dtype=np.float64)
-    slope, offset = logistic(logits[:, None], labels, None, 1e6)  # Platt, at the domain's own shares
+    parts = [(part, features.rows(part, texts)) for part, texts in _texts(axis, samples).items()]
+    priors = [rows @ features.unfolded(own.axes[START[part]]) for part, rows in parts if START[part] in own.axes]
+    scales = [_rarity(rows) for _, rows in parts]
+    blocks = [rows.multiply(scale) for (_, rows), scale in zip(parts, scales, strict=True)]
+    rows = csr_matrix(hstack([*blocks, *(csr_matrix(PRIOR * prior[:, None]) for prior in priors)]))
+    folds = np.array([fold_of(sample.prompt or sample.response) for sample in samples])
+    targets = _targets(samples, folds)
+    strength = min(STRENGTHS, key=lambda value: _loss(_held_out(rows, targets, folds, value), targets[None]))
+    axes, biases = {}, {}
+    for hazard, labels in targets.items():
+        weights, bias = logistic(rows, labels, None, strength)
+        for part, head in _heads(weights, parts, scales, features, own):
+            name = f"{part}/{hazard}" if hazard else part
+            axes[name], biases[name] = head, bias if part == axis else 0.0
+    logits = _held_out(rows, targets, folds, strength)
+    slope, offset = logistic(logits[:, None], targets[None], None, 1e6)  # Platt, at the domain's own shares
     # Where held-out rows are ranked no better than by chance nothing can be calibrated: the logit stands as it is.
-    return head, bias, ((float(slope[0]), offset) if slope[0] > 0 else (1.0, 0.0))
+    pair = (float(slope[0]), offset) if slope[0] > 0 else (1.0, 0.0)
+    return replace(own, axes=axes, biases=biases, calibration={axis: pair})
 
 
-def _held_out(rows: csr_matrix, labels: NDArray[Any], folds: NDArray[Any], strength: float) -> Floats:
-    logits = np.zeros(len(labels))
+def _texts(axis: str, samples: Sequence[Sample]) -> dict[str, list[str]]:
+    """What is read of exchanges, part by part."""
+    asked = [sample.prompt for sample in samples]
+    if axis == "prompt":
+        return {"prompt": asked}
+    answers = {"response": [sample.response for sample in samples]}
+    return {"asked": asked, **answers} if any(asked) else answers
+
+
+def _rarity(rows: csr_matrix) -> Floats:
+    """What columns weigh: n-grams by inverse document frequency, about 1 for the usual word; dense features 1."""
+    seen = np.bincount(rows.indices, minlength=rows.shape[1])[:FEATURES]
+    rarity = 0.5 * (1.0 + np.log((1 + rows.shape[0]) / (1 + seen)))
+    return np.concatenate([rarity, np.ones(rows.shape[1] - FEATURES)])
+
+
+def _targets(samples: Sequence[Sample], folds: NDArray[Any]) -> dict[str | None, NDArray[Any]]:
+    """What heads are fitted to: None is the label, and each hazard with enough rows has a head of its own."""
+    labels = np.array([bool(sample.label) for sample in samples])
+    hazards = np.array([sample.hazard or "" for sample in samples])
+    found = {hazard: labels & (hazards == hazard) for hazard in sorted({*hazards} - {""})}
+    enough = {h: rows for h, rows in found.items() if rows.sum() >= FEWEST and len({*folds[rows]}) > 1}
+    return {None: labels, **enough}
+
+
+def _heads(
+    weights: Floats, parts: Sequence[tuple[str, csr_matrix]], scales: Sequence[Floats], features: Features, own: Heads
+) -> Iterator[tuple[str, Floats]]:
+    """The parts of a head over all columns, as heads of their own; the package's logit is folded in."""
+    ends = np.cumsum([len(scale) for scale in scales])
+    priors = iter(weights[ends[-1] :])
+    for (part, _), scale, own_weights in zip(parts, scales, np.split(weights, ends)[:-1], strict=True):
+        head = features.folded(own_weights * scale)
+        if START[part] in own.axes:
+            head = head + PRIOR * next(priors) * np.asarray(own.axes[START[part]], dtype=np.float64)
+        yield part, head
+
+
+def _held_out(
+    rows: csr_matrix, targets: Mapping[str | None, NDArray[Any]], folds: NDArray[Any], strength: float
+) -> Floats:
+    """The logit of every row under heads that were fitted without its fold, shape (rows,)."""
+    logits = np.zeros((len(targets), len(folds)))
     for fold in np.unique(folds):
         fitted, out = folds != fold, folds == fold
-        if labels[fitted].all() or not labels[fitted].any():
+        if targets[None][fitted].all() or not targets[None][fitted].any():
             raise DataError("labelled rows of one kind share one prompt; label rows of more prompts")
-        head, bias = logistic(rows[fitted], labels[fitted], None, strength)
-        logits[out] = rows[out] @ head + bias
-    return logits
+        for row, labels in enumerate(targets.values()):
+            head, bias = logistic(rows[fitted], labels[fitted], None, strength)
+            logits[row, out] = rows[out] @ head + bias
+    return any_of(logits)
 
 
-def _held_out_loss(rows: csr_matrix, labels: NDArray[Any], folds: NDArray[Any], strength: float) -> float:
-    logits = _held_out(rows, labels, folds, strength)
+def _loss(logits: Floats, labels: NDArray[Any]) -> float:
     return float(np.logaddexp(0.0, np.where(labels, -logits, logits)).mean())
 
 
-def _merged(own: Heads, fitted: Mapping[str, Any]) -> Heads:
-    axes, biases, calibration = dict(own.axes), dict(own.biases), dict(own.calibration)
-    for axis, (head, bias, pair) in fitted.items():
-        axes[axis], biases[axis], calibration[axis] = head, bias, pair
-    decides = {"decides": "response"} if "response" in fitted else {}
-    return replace(own, axes=axes, biases=biases, calibration=calibration, about={**own.about, **decides})
+def _merged(own: Heads, fitted: Mapping[str, Heads]) -> Heads:
+    """``own`` with the fitted axes instead of its own."""
+    read = {part_of(name) for heads in fitted.values() for name in heads.axes}
+    axes = {name: head for name, head in own.axes.items() if part_of(name) not in read}
+    biases = {name: own.biases[name] for name in axes}
+    calibration = dict(own.calibration)
+    for heads in fitted.values():
+        axes, biases, calibration = axes | heads.axes, biases | heads.biases, calibration | heads.calibration
+    about = {**own.about, **({"whole": True} if "response" in fitted else {})}
+    return replace(own, axes=axes, biases=biases, calibration=calibration, about=about)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from safefed.errors import ConfigError, IntegrityError
-from safefed.filters.base import AXES
 from safefed.store import read_json, sha256_bytes, write_atomic, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +23,10 @@ class Heads:
     """What was fitted.
 
     Attributes:
-        axes: Weights by axis, each of shape (features,).
-        biases: By axis.
+        axes: Weights by name, each of shape (features,). A name is what the head reads: "prompt", "response",
+            "refusal", or "asked", which is added to "response": what an answer judged as a whole was asked for. Heads
+            for a hazard alone are called e.g. "prompt/S10".
+        biases: By name.
         calibration: Slope and offset by axis: the probability is sigmoid(slope x logit + offset).
         categories: Names, in the order of the category head.
         category: Weights, shape (categories, features of categories).
@@ -41,10 +42,32 @@ class Heads:
     category_biases: Sequence[float]
     about: Mapping[str, Any]
 
+    def of(self, part: str) -> list[str]:
+        """The names of the heads that read ``part``."""
+        return [name for name in self.axes if part_of(name) == part]
+
     def probabilities(self, axis: str, logits: NDArray[Any]) -> list[float]:
-        """Calibrated probabilities of logits on one axis, rounded to six digits."""
+        """Calibrated probabilities from the logits of an axis' heads, shape (heads, texts), rounded to six digits."""
         slope, offset = self.calibration[axis]
-        return [round(float(p), 6) for p in sigmoid(slope * logits + offset)]
+        return [round(float(p), 6) for p in sigmoid(slope * any_of(logits) + offset)]
+
+
+def part_of(name: str) -> str:
+    """What the head ``name`` reads."""
+    return name.partition("/")[0]
+
+
+def hazard_of(name: str) -> str | None:
+    """The hazard that the head ``name`` is for; None for all."""
+    return name.partition("/")[2] or None
+
+
+def any_of(logits: NDArray[Any]) -> NDArray[Any]:
+    """The logit that at least one of independent causes holds (noisy or): shape (causes, n) -> (n,)."""
+    if len(logits) == 1:
+        return np.asarray(logits[0])
+    none = np.logaddexp(0.0, logits).sum(axis=0)  # -log of the probability that no cause holds
+    return np.asarray(none + np.log(-np.expm1(-none)))
 
 
 def sigmoid(logits: NDArray[Any]) -> NDArray[np.float64]:
@@ -86,7 +109,7 @@ def load_heads(folder: Path, name: str) -> tuple[Heads, str]:
     if card.get("format") != FORMAT:
         raise IntegrityError(f"{card_file} has format {card.get('format')!r}, this safefed reads {FORMAT}; refit it")
     tensors = load(raw)
-    axes = {axis: tensors[axis] for axis in AXES if axis in tensors}
+    axes = {name: tensors[name] for name in card["biases"]}
     heads = Heads(
         axes, card["biases"], card["calibration"], card["categories"], tensors["category"], card["category_biases"],
         card["about"],

@@ -35,6 +35,6 @@ class LinearFilter(HeadsFilter):
         super().__init__(f"linear:{argument}" if argument else "linear", heads, digest, threshold)
         self._scorer = Scorer(self._static, heads.axes, heads.biases, self._words)
 
-    def logits(self, axis: str, texts: Sequence[str]) -> NDArray[Any]:
+    def logits(self, name: str, texts: Sequence[str]) -> NDArray[Any]:
         """See ``HeadsFilter``."""
-        return self._scorer.logits(axis, texts)
+        return self._scorer.logits(name, texts)

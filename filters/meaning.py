@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from safefed.filters.heads import part_of
 from safefed.filters.lexicon import CHARACTERS, FEATURES, PAIRS, WORDS, Lexicon
 from safefed.filters.passages import Scorer
 from safefed.filters.windows import pieces, windows
@@ -39,6 +40,8 @@ Passage = tuple[str, ...]
 
 def passages(axis: str, text: str) -> list[Passage]:
     """What is read of a text, one passage at least."""
+    if part_of(axis) == "asked":
+        return [(text,)]
     if axis == "refusal":
         found = pieces(text)
         return [(" ".join(found), *[*found, "", ""][: PARTS[axis] - 1])]

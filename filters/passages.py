@@ -8,10 +8,12 @@ text.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from safefed.filters.heads import part_of
 from safefed.filters.lexicon import DAMPING, FEATURES, PAIRS, WORDS, Lexicon, Passages, Words, pair_columns
 from safefed.filters.word_table import WordTable
 
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 LENGTHS = {16: 256, 64: 64, 256: 256}
 """Words of a passage, and how long a text must be to be read in such passages; a shorter one is read as a whole."""
 
-REFUSAL_LENGTHS = {12: 12, 64: 64}
-"""The same for the axis "refusal": a sentence is enough to decline."""
+OTHER_LENGTHS: Mapping[str, Mapping[int, int]] = MappingProxyType(
+    {"refusal": {12: 12, 64: 64}, "asked": {2**40: 2**40}}
+)
+"""The same for "refusal", where a sentence is enough to decline, and for "asked", which is read as a whole."""
 
 
 def windows_of(found: Passages, lengths: Mapping[int, int]) -> tuple[Ints, Ints, Ints]:
@@ -94,7 +98,7 @@ class Scorer:
         A passage is (first piece, end) among the pieces of all texts, shape (texts, 2).
         """
         found = self._words.read(texts)
-        begin, end, text = windows_of(found, REFUSAL_LENGTHS if axis == "refusal" else LENGTHS)
+        begin, end, text = windows_of(found, OTHER_LENGTHS.get(part_of(axis), LENGTHS))
         logits = self._logits(found, self._rows[axis], begin, end)
         best = np.where(np.diff(found.first) > 0, -np.inf, self._biases[self._rows[axis]])
         np.maximum.at(best, text, logits)

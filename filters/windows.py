@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import starmap
 
 from safefed.records import Sample
 
@@ -113,18 +112,6 @@ def exchanges(sample: Sample) -> list[Exchange]:
     """
     single = [_exchange(ask, answer, [answer]) for ask, answer in asks(sample)]
     return [*single, _together(sample)] if len(sample.messages) > 2 else single
-
-
-def joined_exchanges(sample: Sample) -> list[Exchange]:
-    """Every ask with its answer as one text of the axis "response", for heads that judge rows as a whole."""
-    return [{axis: (text,)} for axis, text in starmap(joined, asks(sample)) if not is_blank(text)]
-
-
-def joined(prompt: str, response: str) -> tuple[str, str]:
-    """The axis and the text that stand for an exchange as a whole."""
-    if not response:
-        return "prompt", prompt
-    return "response", f"{prompt}\n{response}" if prompt else response
 
 
 def asks(sample: Sample) -> list[tuple[str, str]]:

@@ -10,24 +10,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from screening_sets import SETS, Labelled, fuzz_all_answers, refusals
+from screening_sets import SETS, Labelled, diasafety, fuzz_all_answers, refusals
 
 from safefed.filters import load_filter
 from safefed.filters.combine import OPENING
 from safefed.filters.fit_data import examples
 from safefed.filters.fit_domain import domain_heads, starting_point
 from safefed.filters.fit_heads import Example, Features, calibrate, fit_axis, held_out_logits
-from safefed.filters.heads import Heads, sigmoid
+from safefed.filters.heads import Heads, save_heads, sigmoid
 from safefed.filters.quality import decisions, ranking
 from safefed.filters.recipe import packaged_encoder
-from safefed.filters.windows import joined
-from safefed.records import Sample
 
 ACROSS = ("OpenAI moderation as prompts", "XSTest prompts", "AdvBench goals against Alpaca seed tasks",
           "SQuARe OOD, English", "KoSBi, English")  # fmt: skip
@@ -66,34 +65,22 @@ def fold(rows: Sequence[Labelled], n: int) -> Any:
     return np.array([order[row.group or row.sample.id] for row in rows])
 
 
-def fitted(rows: Sequence[Labelled], test: Sequence[Labelled], features: Features, own: Heads) -> Any:
-    """Probabilities of ``test`` under heads that were refitted to ``rows``."""
-    samples = [replace(row.sample, meta={"unsafe": row.positive}) for row in rows]
-    heads = domain_heads(samples, features, own)
-    axis, _ = joined(test[0].sample.prompt, test[0].sample.response)
-    texts = [joined(row.sample.prompt, row.sample.response)[1] for row in test]
-    logits = features.logits(axis, texts, features.unfolded(heads.axes[axis]), heads.biases[axis])
-    return np.array(heads.probabilities(axis, logits))
+def fitted(kind: str, rows: Sequence[Labelled], test: Sequence[Labelled], features: Features, own: Heads) -> Any:
+    """What the filter ``kind`` says of ``test`` after it was refitted to ``rows``."""
+    samples = [replace(row.sample, meta={**row.sample.meta, "unsafe": row.positive}) for row in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        save_heads(Path(folder), kind, domain_heads(samples, features, own))
+        verdicts = load_filter(f"{kind}:{folder}").score([row.sample for row in test])
+    return np.array([verdict.unsafe for verdict in verdicts])
 
 
-def cross_validated(rows: Sequence[Labelled], n: int, features: Features, own: Heads) -> Any:
+def cross_validated(kind: str, rows: Sequence[Labelled], n: int, features: Features, own: Heads) -> Any:
     """Probabilities of every row under heads that were refitted without its fold."""
     folds, scores = fold(rows, n), np.zeros(len(rows))
     for k in range(n):
-        out = np.flatnonzero(folds == k)
-        scores[out] = fitted([rows[i] for i in np.flatnonzero(folds != k)], [rows[i] for i in out], features, own)
+        fit, out = [rows[i] for i in np.flatnonzero(folds != k)], np.flatnonzero(folds == k)
+        scores[out] = fitted(kind, fit, [rows[i] for i in out], features, own)
     return scores
-
-
-def diasafety_train(data: Path) -> Iterator[Labelled]:
-    """The rows that may be trained on."""
-    import json
-
-    for row in json.loads((data / "diasafety/train.json").read_bytes()):
-        if row["response"]:
-            yield Labelled(
-                Sample.of(row["context"], row["response"]), row["label"] == "Unsafe", "response", row["context"]
-            )
 
 
 def judged(model: str, other: str, data: Path, features: Features, ours: Sequence[Example]) -> tuple[Any, Any]:
@@ -122,13 +109,14 @@ def report(kind: str, argument: str, data: Path) -> Iterator[str]:
     for title in HOME:
         yield line(f"in domain: {title}", kind, sets[title], unfitted(name, sets[title]))
     title = "DiaSafety validation"
-    scores = fitted(list(diasafety_train(data)), sets[title], features, own)
+    scores = fitted(kind, list(diasafety("train")(data)), sets[title], features, own)
     yield line(f"in domain, fitted: {title}", kind, sets[title], scores)
     rows, fresh = list(fuzz_all_answers(data)), replace(own, axes={}, biases={}, calibration={})
-    scores = cross_validated(rows, 5, features, fresh)
+    scores = cross_validated(kind, rows, 5, features, fresh)
     yield line("in domain, 5 folds by question: GPTFuzz answers", kind, rows, scores)
     for title, n in FOLDS.items():
-        yield line(f"in domain, {n} folds: {title}", kind, sets[title], cross_validated(sets[title], n, features, own))
+        scores = cross_validated(kind, sets[title], n, features, own)
+        yield line(f"in domain, {n} folds: {title}", kind, sets[title], scores)
 
 
 def main() -> None:

@@ -16,7 +16,8 @@ from safefed.filters.fit_data import SEEN, benign, gptfuzz
 from safefed.records import Sample
 
 UNSEEN = 1 - SEEN
-CATEGORIES = ("S", "H", "V", "HR", "SH", "S3", "H2", "V2")
+MODERATED = {"S3": "S4", "SH": "S11", "H2": "S10", "V2": "S1", "S": "S12", "H": "S10", "V": "S1", "HR": "S10"}
+"""What the moderation set's categories are called here; of several the first names a row's hazard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def fuzz_answers(data: Path) -> Iterator[Labelled]:
 def moderation(data: Path) -> Iterator[Labelled]:
     with gzip.open(data / "openai_moderation/samples-1680.jsonl.gz", "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
-            positive = any(row.get(category) == 1 for category in CATEGORIES)
-            yield Labelled(Sample.of(row["prompt"]), positive, "prompt")
+            hazard = next((hazard for category, hazard in MODERATED.items() if row.get(category) == 1), None)
+            yield Labelled(Sample.of(row["prompt"], category=hazard), hazard is not None, "prompt")
 
 
 def xstest(data: Path) -> Iterator[Labelled]:
@@ -78,10 +79,14 @@ def advbench(data: Path) -> Iterator[Labelled]:
         yield from (Labelled(Sample.of(json.loads(line)["instruction"]), False, "prompt") for line in lines)
 
 
-def diasafety(data: Path) -> Iterator[Labelled]:
-    rows = json.loads((data / "diasafety/val.json").read_bytes())
-    for row in rows:
-        yield Labelled(Sample.of(row["context"], row["response"]), row["label"] == "Unsafe", "response", row["context"])
+def diasafety(part: str) -> Callable[[Path], Iterator[Labelled]]:
+    def read(data: Path) -> Iterator[Labelled]:
+        for row in json.loads((data / f"diasafety/{part}.json").read_bytes()):
+            if row["response"]:
+                sample = Sample.of(row["context"], row["response"])
+                yield Labelled(sample, row["label"] == "Unsafe", "response", row["context"])
+
+    return read
 
 
 def square(data: Path) -> Iterator[Labelled]:
@@ -115,7 +120,7 @@ SETS: dict[str, Callable[[Path], Iterator[Labelled]]] = {
     "OpenAI moderation as prompts": moderation,
     "XSTest prompts": xstest,
     "AdvBench goals against Alpaca seed tasks": advbench,
-    "DiaSafety validation": diasafety,
+    "DiaSafety validation": diasafety("val"),
     "SQuARe OOD, English": square,
     "KoSBi, English": kosbi,
 }

@@ -162,6 +162,12 @@ class Sample(Record):
         """The row's own label: True unsafe, False safe, None unlabelled."""
         return self.meta.get("unsafe")
 
+    @property
+    def hazard(self) -> str | None:
+        """The row's own hazard category, ``meta["category"]``; None for anything but S1 to S14."""
+        value = str(self.meta.get("category", "")).upper()
+        return value if value in HAZARDS else None
+
     def with_response(self, text: str) -> Sample:
         """The same conversation with another final answer."""
         return Sample((*self.context, Message("assistant", text)), self.source, self.meta)

@@ -153,3 +153,8 @@ def test_canonical_json_has_one_spelling_and_no_nan():
 def test_records_cannot_be_changed():
     with pytest.raises(AttributeError):
         SAMPLE.source = "b"
+
+
+@pytest.mark.parametrize(("value", "hazard"), [("S9", "S9"), ("s10", "S10"), ("S15", None), ("weapons", None)])
+def test_a_hazard_is_a_code_of_the_taxonomy(value, hazard):
+    assert Sample.of("hi", category=value).hazard == hazard

@@ -45,7 +45,7 @@ def fit_filter(
         str | None, typer.Option(metavar="COL", help="Column of what stays on one side, beside equal prompts.")
     ] = None,
     category: Annotated[
-        str | None, typer.Option(metavar="COL", help="Column of the hazard, S1 to S14, for a guard to name.")
+        str | None, typer.Option(metavar="COL", help="Column of the hazard, S1 to S14: to tell it and to name it.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the training and the intervals.")] = 0,
     epochs: Annotated[float | None, typer.Option(rich_help_panel=TRAINING, help="Default: 5; guard 3.")] = None,

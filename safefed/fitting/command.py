@@ -49,7 +49,7 @@ def fit_filter(
         filter: "linear", "embedding", "classifier:PATH" or "guard:PATH".
         held_out: The share of the rows to measure on.
         group: The column of what else must stay together: a question, a document, a patient.
-        category: The column of the hazard (S1 to S14), which a guard learns to name.
+        category: The column of the hazard (S1 to S14), which heads and guards learn to name.
         training: For the kinds "classifier" and "guard".
         seed: Of the split, the training and the bootstrap.
         progress: Where to show progress.
@@ -97,7 +97,7 @@ def _free(out: Path) -> Path:
 def _check(kind: str, held_out: float, category: str | None) -> None:
     if not 0.0 < held_out < 1.0:
         raise ConfigError(f"the held-out share is {held_out}; give a number between 0 and 1, e.g. --held-out 0.2")
-    if category is not None and kind != "guard":
+    if category is not None and kind == "classifier":
         raise ConfigError(f"{kind} does not learn categories; leave out --{CATEGORY}")
 
 

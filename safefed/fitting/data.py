@@ -10,7 +10,7 @@ from safefed.config import SourceConfig
 from safefed.errors import ConfigError, DataError
 from safefed.filters.labelled import labelled_samples
 from safefed.overlap import words
-from safefed.records import HAZARDS, Sample
+from safefed.records import Sample
 from safefed.sources import read_rows
 from safefed.splitting import Split, split_rows
 
@@ -56,7 +56,7 @@ def read_labelled(source: SourceConfig, group: str | None, category: str | None)
     carried = {name: column for name, column in ((GROUP, group), (CATEGORY, category)) if column is not None}
     rows = Labelled(*labelled_samples(read_rows(source, carried=carried)))
     _check(rows, source)
-    if category is not None and not any(hazard_of(sample) for sample in rows.samples):
+    if category is not None and not any(sample.hazard for sample in rows.samples):
         raise DataError(f"{source.path}: no row has a hazard from S1 to S14 in {category!r}; leave out --category")
     return rows
 
@@ -75,12 +75,6 @@ def _check(rows: Labelled, source: SourceConfig) -> None:
             f"{source.label} counts as unsafe where it is {', '.join(source.unsafe_values)}: give --unsafe-value for "
             "others, or label more rows"
         )
-
-
-def hazard_of(sample: Sample) -> str | None:
-    """The row's own hazard category, S1 to S14; None for anything else."""
-    value = str(sample.meta.get(CATEGORY, "")).upper()
-    return value if value in HAZARDS else None
 
 
 def split(rows: Labelled, held_out: float, seed: int) -> Split:

@@ -37,8 +37,8 @@ class HeadsFitter:
             nothing, so that there is no filter before.
     """
 
-    def __init__(self, name: str, seed: int) -> None:
-        self._name, self._seed = name, seed
+    def __init__(self, name: str) -> None:
+        self._name = name
         self.judge: Filter | None = None
         try:
             self.judge = make_filter(name)
@@ -51,7 +51,7 @@ class HeadsFitter:
         from safefed.filters.fit_domain import fit_domain
 
         with progress.task(f"fit {self._name}", len(samples)) as advance:
-            fit_domain(self._name, samples, folder, seed=self._seed)
+            fit_domain(self._name, samples, folder)
             advance(len(samples))
         return {"n_rows": len(samples)}
 
@@ -91,7 +91,7 @@ def make_fitter(name: str, samples: Sequence[Sample], training: FitTraining, see
     """
     kind, _, argument = name.partition(":")
     if kind in HEADS:
-        return HeadsFitter(name, seed)
+        return HeadsFitter(name)
     if kind == "guard":
         from safefed.fitting.guard import GuardFitter
 

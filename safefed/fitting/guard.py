@@ -20,7 +20,7 @@ from safefed.filters.guard import GuardFilter
 from safefed.filters.guard_answer import added_tokens
 from safefed.filters.guard_profile import FITTED, Question, read_argument
 from safefed.filters.guard_prompt import Exchange, talk
-from safefed.fitting.data import balanced, hazard_of
+from safefed.fitting.data import balanced
 from safefed.fitting.settings import Plan, machine
 from safefed.progress import Progress
 from safefed.records import Sample
@@ -146,5 +146,5 @@ class GuardFitter:
         return {"input_ids": asked + said, "labels": [IGNORED] * len(asked) + said}
 
     def _code(self, sample: Sample) -> str | None:
-        hazard = hazard_of(sample)
+        hazard = sample.hazard
         return self._codes.get(hazard) if sample.label and hazard else None

@@ -92,3 +92,31 @@ def test_answers_without_a_question_are_rows_of_their_own(tmp_path):
     fit_domain("linear", answers, tmp_path)
 
     assert area(f"linear:{tmp_path}", [Sample(s.messages[1:], meta=s.meta) for s in rows(100, 1)]) > 0.95
+
+
+def test_what_was_asked_is_told_from_what_was_answered(tmp_path):
+    def exchanges(n, seed):
+        rng = random.Random(seed)
+        for i in range(n):
+            asked, said = rng.sample(("blue", "green"), 2) if i % 2 else [rng.choice(("blue", "green"))] * 2
+            yield Sample.of(f"Is the {asked} folder {i} there?", f"The {said} one is.", unsafe=said == "blue")
+
+    fit_domain("linear", list(exchanges(200, 0)), tmp_path)
+
+    assert area(f"linear:{tmp_path}", list(exchanges(100, 1))) > 0.95
+
+
+def test_a_hazard_with_enough_rows_is_told_and_named_by_a_head_of_its_own(tmp_path):
+    hazards = {"blue": "S6", "pink": "S6", "amber": "S13", "white": "S13"}
+    samples = [
+        Sample(s.messages, meta={**s.meta, "category": next((h for c, h in hazards.items() if c in s.response), "")})
+        for s in rows(300, 0)
+    ]
+
+    fit_domain("linear", samples[:200], tmp_path)
+    verdicts = load_filter(f"linear:{tmp_path}").score(samples[200:])
+    flagged = [(v.category, s.hazard) for v, s in zip(verdicts, samples[200:], strict=True) if v.action == "revise"]
+
+    assert area(f"linear:{tmp_path}", samples[200:]) > 0.95
+    assert len(flagged) > 20
+    assert sum(named == hazard for named, hazard in flagged) > 0.9 * len(flagged)

@@ -68,7 +68,7 @@ def test_json_is_one_document_on_stdout(source, bert, tmp_path):
         (["--filter", "classifier:/nowhere/model"], 3, "does not exist"),
         (["--filter", "guard:/nowhere/model#quantization=4bit"], 2, "leave out quantization"),
         (["--filter", "linear", "--steps", "5"], 2, "leave out steps"),
-        (["--category", "bad"], 2, "leave out --category"),
+        (["--filter", "classifier:/nowhere/model", "--category", "bad"], 2, "leave out --category"),
         (["--held-out", "1.5"], 2, "--held-out 0.2"),
         (["--learning-rate", "nan"], 2, "learning_rate"),
         (["--group", "nonesuch"], 3, "nonesuch"),

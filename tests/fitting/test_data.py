@@ -1,7 +1,7 @@
 import pytest
 
 from safefed.errors import ConfigError, DataError
-from safefed.fitting.data import answers_seen, balanced, hazard_of, read_labelled, split
+from safefed.fitting.data import answers_seen, balanced, read_labelled, split
 from safefed.records import Message, Sample
 
 
@@ -68,8 +68,3 @@ def test_the_rarer_label_is_repeated_until_both_weigh_about_the_same():
 
     assert (rows.count("bad"), len(rows)) == (6, 12)
     assert balanced(["a", "b"], [False, False]) == ["a", "b"]
-
-
-@pytest.mark.parametrize(("value", "hazard"), [("S9", "S9"), ("s10", "S10"), ("S15", None), ("weapons", None)])
-def test_a_hazard_is_a_code_of_the_taxonomy(value, hazard):
-    assert hazard_of(Sample.of("hi", category=value)) == hazard
