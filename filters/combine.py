@@ -2,13 +2,16 @@
 
 A training row is unsafe when its prompt is harmful *and* its answer complies, or when the answer is harmful in itself:
 
-    unsafe = max(prompt x (1 - refusal), response)                                  ``combine``
-    unsafe = 1 - (1 - response) x (1 - prompt x (1 - refusal) x response)           ``combine_judged``
+    unsafe = max(prompt x (1 - refusal), response)                                              ``combine``
+    log odds of unsafe = log odds of response                                                   ``combine_judged``
+                         + (1 - refusal) x (log odds of prompt, within ±2, / 2 + 0.6)
 
 The first is the default: an answer that does not decline counts as complying (fail closed). The second is for filters
 whose response axis was fitted to tell whether an answer complies: not declining is not complying, an answer may be
-ironic, generic or about something else. There a harmful prompt lowers what is asked of the answer (noisy or of the two
-causes): where the prompt is certain and nothing is declined, the row reaches .5 from a response of .29 on.
+ironic, generic or about something else. There the request moves the odds of its answer, as far as it is not declined:
+from .5, a harmful one at most to .83, a harmless one at least to .40: no request alone condemns an answer or hides a
+harmful one. The three numbers were chosen on held-out folds of what the heads are fitted on, so
+that as many harmless rows reach .5 as by either side alone.
 
 An axis that a filter does not know leaves the formula: without "refusal" every answer counts as complying (fail
 closed), without "prompt" or for a lone answer only "response" counts, and a bare prompt is as unsafe as itself.
@@ -26,6 +29,9 @@ from safefed.records import Action, Sample, Verdict
 
 OPENING = 300
 """Characters of a reply that the refusal axis reads: who declines does so at once."""
+
+REQUEST, MOST, SHIFT = 0.5, 2.0, 0.6
+"""See ``combine_judged`` above."""
 
 Rule = Callable[[Mapping[str, float]], float]
 """Axis scores -> the probability that the row must not be trained on as it is."""
@@ -52,10 +58,11 @@ def combine(scores: Mapping[str, float]) -> float:
 
 def combine_judged(scores: Mapping[str, float]) -> float:
     """``combine`` for filters whose response axis judges whether the answer complies."""
-    if "response" not in scores or any(map(math.isnan, scores.values())):
+    if not {"prompt", "response"} <= scores.keys() or any(math.isnan(value) for value in scores.values()):
         return combine(scores)
-    response = scores["response"]
-    return 1.0 - (1.0 - response) * (1.0 - _undeclined(scores) * response)
+    asked = REQUEST * min(max(_log_odds(scores["prompt"]), -MOST), MOST) + SHIFT
+    odds = _log_odds(scores["response"]) + (1.0 - scores.get("refusal", 0.0)) * asked
+    return 0.5 * (1.0 + math.tanh(0.5 * odds))
 
 
 def deciding_axis(scores: Mapping[str, float]) -> Literal["prompt", "response"] | None:
@@ -70,6 +77,11 @@ def deciding_axis(scores: Mapping[str, float]) -> Literal["prompt", "response"] 
 
 def _undeclined(scores: Mapping[str, float]) -> float:
     return scores.get("prompt", 0.0) * (1.0 - scores.get("refusal", 0.0))
+
+
+def _log_odds(probability: float) -> float:
+    inside = min(max(probability, 1e-6), 1.0 - 1e-6)
+    return math.log(inside / (1.0 - inside))
 
 
 def _reason(scores: Mapping[str, float], unsafe: float, threshold: float) -> str:

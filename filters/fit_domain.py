@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     Floats = NDArray[np.float64]
+    Target = tuple[csr_matrix, NDArray[Any]]
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0)
 """Inverse regularisations tried; the one with the best held-out log loss is taken."""
@@ -32,6 +33,9 @@ STRENGTHS = (0.1, 0.3, 1.0, 3.0)
 FEWEST = 20
 PRIOR = 4.0
 """What the package's own logit weighs beside the features: little regularised."""
+
+DENSE = 0.8
+"""What vectors weigh beside n-grams, as a share of what they weigh in the package's heads: the rows are fewer."""
 
 START = {"prompt": "prompt", "asked": "prompt", "response": "response"}
 """The package's head that a part starts from."""
@@ -102,18 +106,21 @@ def _fit(axis: str, samples: Sequence[Sample], features: Features, own: Heads) -
     priors = [rows @ features.unfolded(own.axes[START[part]]) for part, rows in parts if START[part] in own.axes]
     scales = [_rarity(rows) for _, rows in parts]
     blocks = [rows.multiply(scale) for (_, rows), scale in zip(parts, scales, strict=True)]
-    rows = csr_matrix(hstack([*blocks, *(csr_matrix(PRIOR * prior[:, None]) for prior in priors)]))
+    own_rows = csr_matrix(hstack(blocks))
+    rows = csr_matrix(hstack([own_rows, *(csr_matrix(PRIOR * prior[:, None]) for prior in priors)]))
     folds = np.array([fold_of(sample.prompt or sample.response) for sample in samples])
-    targets = _targets(samples, folds)
-    strength = min(STRENGTHS, key=lambda value: _loss(_held_out(rows, targets, folds, value), targets[None]))
+    # The package's logit says that something is unsafe, not which hazard it is: only the general head starts from it.
+    targets = {hazard: (own_rows if hazard else rows, labels) for hazard, labels in _targets(samples, folds).items()}
+    truth = targets[None][1]
+    strength = min(STRENGTHS, key=lambda value: _loss(_held_out(targets, folds, value), truth))
     axes, biases = {}, {}
-    for hazard, labels in targets.items():
-        weights, bias = logistic(rows, labels, None, strength)
+    for hazard, (read, labels) in targets.items():
+        weights, bias = logistic(read, labels, None, strength)
         for part, head in _heads(weights, parts, scales, features, own):
             name = f"{part}/{hazard}" if hazard else part
             axes[name], biases[name] = head, bias if part == axis else 0.0
-    logits = _held_out(rows, targets, folds, strength)
-    slope, offset = logistic(logits[:, None], targets[None], None, 1e6)  # Platt, at the domain's own shares
+    logits = _held_out(targets, folds, strength)
+    slope, offset = logistic(logits[:, None], truth, None, 1e6)  # Platt, at the domain's own shares
     # Where held-out rows are ranked no better than by chance nothing can be calibrated: the logit stands as it is.
     pair = (float(slope[0]), offset) if slope[0] > 0 else (1.0, 0.0)
     return replace(own, axes=axes, biases=biases, calibration={axis: pair})
@@ -129,10 +136,10 @@ def _texts(axis: str, samples: Sequence[Sample]) -> dict[str, list[str]]:
 
 
 def _rarity(rows: csr_matrix) -> Floats:
-    """What columns weigh: n-grams by inverse document frequency, about 1 for the usual word; dense features 1."""
+    """What columns weigh: n-grams by half their inverse document frequency, vectors the same everywhere."""
     seen = np.bincount(rows.indices, minlength=rows.shape[1])[:FEATURES]
     rarity = 0.5 * (1.0 + np.log((1 + rows.shape[0]) / (1 + seen)))
-    return np.concatenate([rarity, np.ones(rows.shape[1] - FEATURES)])
+    return np.concatenate([rarity, np.full(rows.shape[1] - FEATURES, DENSE)])
 
 
 def _targets(samples: Sequence[Sample], folds: NDArray[Any]) -> dict[str | None, NDArray[Any]]:
@@ -153,20 +160,19 @@ def _heads(
     for (part, _), scale, own_weights in zip(parts, scales, np.split(weights, ends)[:-1], strict=True):
         head = features.folded(own_weights * scale)
         if START[part] in own.axes:
-            head = head + PRIOR * next(priors) * np.asarray(own.axes[START[part]], dtype=np.float64)
+            head = head + PRIOR * next(priors, 0.0) * np.asarray(own.axes[START[part]], dtype=np.float64)
         yield part, head
 
 
-def _held_out(
-    rows: csr_matrix, targets: Mapping[str | None, NDArray[Any]], folds: NDArray[Any], strength: float
-) -> Floats:
+def _held_out(targets: Mapping[str | None, Target], folds: NDArray[Any], strength: float) -> Floats:
     """The logit of every row under heads that were fitted without its fold, shape (rows,)."""
     logits = np.zeros((len(targets), len(folds)))
     for fold in np.unique(folds):
         fitted, out = folds != fold, folds == fold
-        if targets[None][fitted].all() or not targets[None][fitted].any():
+        truth = targets[None][1][fitted]
+        if truth.all() or not truth.any():
             raise DataError("labelled rows of one kind share one prompt; label rows of more prompts")
-        for row, labels in enumerate(targets.values()):
+        for row, (rows, labels) in enumerate(targets.values()):
             head, bias = logistic(rows[fitted], labels[fitted], None, strength)
             logits[row, out] = rows[out] @ head + bias
     return any_of(logits)

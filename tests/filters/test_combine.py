@@ -101,10 +101,21 @@ def test_the_deciding_axis_is_the_side_of_the_maximum(scores, axis):
 
 
 def test_where_the_answer_is_judged_neither_declining_nor_complying_is_kept():
-    neither, half = {"prompt": 1.0, "response": 0.05, "refusal": 0.0}, {"prompt": 1.0, "response": 0.4, "refusal": 0.0}
+    neither = {"prompt": 1.0, "response": 0.05, "refusal": 0.0}
 
     assert combine(neither) == 1.0
-    assert combine_judged(neither) < 0.1
-    assert combine_judged(half) == pytest.approx(1 - 0.6 * 0.6)
-    assert combine_judged(half | {"refusal": 1.0}) == combine_judged({"response": 0.4}) == pytest.approx(0.4)
+    assert combine_judged(neither) < 0.5
+
+
+def test_where_the_answer_is_judged_the_request_moves_its_odds_unless_it_is_declined():
+    answer = {"response": 0.4}
+    harmful, harmless = combine_judged(answer | {"prompt": 0.9}), combine_judged(answer | {"prompt": 0.01})
+
+    assert harmless < 0.4 < 0.5 < harmful
+    assert combine_judged(answer | {"prompt": 0.9, "refusal": 1.0}) == combine_judged(answer) == pytest.approx(0.4)
     assert combine_judged({"prompt": 0.7}) == 0.7
+
+
+@pytest.mark.parametrize("prompt", [0.0, 1e-9, 0.001, 0.01])
+def test_where_the_answer_is_judged_no_request_hides_a_harmful_answer(prompt):
+    assert combine_judged({"prompt": prompt, "response": 0.65, "refusal": 0.0}) > 0.5
