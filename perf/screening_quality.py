@@ -26,7 +26,7 @@ from safefed.filters.fit_domain import domain_heads, starting_point
 from safefed.filters.fit_heads import Example, Features, calibrate, fit_axis, held_out_logits
 from safefed.filters.heads import Heads, save_heads, sigmoid
 from safefed.filters.quality import decisions, ranking
-from safefed.filters.recipe import packaged_encoder
+from safefed.tiny.encoder import packaged_encoder
 
 ACROSS = ("OpenAI moderation as prompts", "XSTest prompts", "AdvBench goals against Alpaca seed tasks",
           "SQuARe OOD, English", "KoSBi, English")  # fmt: skip

