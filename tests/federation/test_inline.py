@@ -30,8 +30,8 @@ def run(plan: Plan, clients: list[Path]) -> str:
 def test_a_killed_run_resumes_to_the_same_adapter(clients, make_plan):
     plan = make_plan("killed")
     script = (
-        "import sys, pathlib; from safefed.federation.engine import run_engine; "
-        "from safefed.federation.plan import Plan; from safefed.progress import Silent; "
+        "import gc; gc.disable(); import sys, pathlib, safefed.trainer; from safefed.federation.engine import run_engine; "
+        "from safefed.federation.plan import Plan; from safefed.progress import Silent; gc.freeze(); "
         "run_engine('inline', Plan.model_validate_json(sys.argv[1]), [pathlib.Path(p) for p in sys.argv[2:]], Silent())"
     )
     process = subprocess.Popen([sys.executable, "-c", script, plan.model_dump_json(), *map(str, clients)])
