@@ -4,11 +4,12 @@ import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-gc.disable()  # while the libraries are imported: they leave a million objects that live to the end
 
 from pathlib import Path
 
 import pytest
+
+gc.disable()  # while the libraries are imported: they leave a million objects that live to the end
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
