@@ -62,7 +62,9 @@ class CalibrationPage:
 def write_calibration_page(page: CalibrationPage, path: Path) -> None:
     """Render ``page`` to ``path``, atomically; everything in it is escaped."""
     html = page_template("calibration.html").render(
-        page=page,
+        name=page.filter,
+        facts=page.facts.items(),
+        warnings=page.warnings,
         table=comparison(page.before, page.after),
         charts=_charts(page),
         categories=[_category(name, *found) for name, found in _largest_first(page.categories)],

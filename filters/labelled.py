@@ -21,8 +21,27 @@ if TYPE_CHECKING:
 
     from safefed.filters.calibration import Bools, Floats
 
-FEWEST_ROWS, FEWEST_EACH = 20, 5
 CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a job cannot do without.
+
+    Attributes:
+        job: Its name.
+        rows: Labelled rows.
+        of_each: Unsafe ones, and safe ones.
+        instead: What can be done with fewer, to end the sentence "label more rows".
+    """
+
+    job: str
+    rows: int
+    of_each: int
+    instead: str = ""
+
+
+CALIBRATION = Need("calibration", rows=20, of_each=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +76,7 @@ def read_slice(source: SourceConfig, judge: Filter, progress: Progress) -> Slice
     """
     samples, counts = labelled_samples(read_rows(source))
     rows = _slice(samples, judge, counts, progress)
-    _check(rows, source)
+    check_enough(rows.unsafe, rows.counts, source, CALIBRATION)
     return rows
 
 
@@ -105,19 +124,22 @@ def _slice(samples: Sequence[Sample], judge: Filter, counts: Counter[str], progr
     )
 
 
-def _check(rows: Slice, source: SourceConfig) -> None:
-    n, n_unsafe = len(rows.unsafe), int(rows.unsafe.sum())
-    left_out = ", ".join(
-        f"{name} {rows.counts[name]}" for name in ("unlabelled", "unusable", "repeated", "disputed", "unscored")
-    )
-    if n < FEWEST_ROWS:
+def check_enough(unsafe: Bools | Sequence[bool], counts: Mapping[str, int], source: SourceConfig, need: Need) -> None:
+    """Whether the rows of ``source`` suffice: ``unsafe`` are their labels (n,), ``counts`` see ``Slice.counts``.
+
+    Raises:
+        DataError: they do not.
+    """
+    n, n_unsafe = len(unsafe), int(np.sum(unsafe))
+    if n < need.rows:
+        left_out = ", ".join(f"{name} {count}" for name, count in counts.items() if name not in ("n_in", "labelled"))
         raise DataError(
-            f"{source.path}: {n} labelled rows can be used, calibration needs {FEWEST_ROWS} ({left_out} of "
-            f"{rows.counts['n_in']}); label more rows"
+            f"{source.path}: {n} labelled rows can be used, {need.job} needs {need.rows} ({left_out} of "
+            f"{counts['n_in']}); label more rows{need.instead}"
         )
-    if min(n_unsafe, n - n_unsafe) < FEWEST_EACH:
+    if min(n_unsafe, n - n_unsafe) < need.of_each:
         raise DataError(
-            f"{source.path}: {n_unsafe} rows are unsafe and {n - n_unsafe} safe, calibration needs {FEWEST_EACH} "
+            f"{source.path}: {n_unsafe} rows are unsafe and {n - n_unsafe} safe, {need.job} needs {need.of_each} "
             f"of each; {source.label} counts as unsafe where it is {', '.join(source.unsafe_values)}: "
             "give --unsafe-value for others, or label more rows"
         )

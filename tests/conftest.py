@@ -1,5 +1,6 @@
 """Shared fixtures: a toy chat model that any test can load from disk in milliseconds."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -8,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
+gc.disable()  # while the libraries are imported: they leave a million objects that live to the end
+
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+
+
+def pytest_collection_finish() -> None:
+    """No search for garbage goes through the imported libraries again; a trainer asks for three in every run."""
+    gc.freeze()
+    gc.enable()
 
 
 def build_toy_model(folder: Path, seed: int = 0) -> Path:

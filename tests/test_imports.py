@@ -22,62 +22,58 @@ HEAVY = (
     "peft",
     "trl",
 )
-REPORT = f"\nimport json, sys; print(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))), file=sys.stderr)"
+WRONG = {
+    "unknown key": ["run", "--set", "train.round=5"],
+    "wrong type": ["train", "--set", "train.rounds='five'"],
+    "out of range": ["run", "--set", "data.unsafe_share=1.5"],
+    "not a number": ["run", "--set", "train.learning_rate=nan"],
+    "no such file": ["run", "absent.toml"],
+    "threshold": ["preprocess", "absent.csv", "--out", "x", "--threshold", "nan"],
+    "policy": ["preprocess", "absent.csv", "--out", "x", "--policy", "S44=drop"],
+    "suite": ["benchmark", "tiny", "--path", "advbench"],
+}
+CODE = """
+import contextlib, json, sys
+import safefed, safefed.cli, safefed.filters, safefed.constitution, safefed.eval
 
+heavy, helped, wrong = map(json.loads, sys.argv[1:])
+loaded, refused = {}, {}
 
-def loaded_by(code):
-    done = subprocess.run([sys.executable, "-c", code + REPORT], capture_output=True, text=True, check=True)
-    return json.loads(done.stderr.splitlines()[-1])
+def note(after):
+    loaded[after] = sorted(set(heavy) & set(sys.modules))
 
-
-def calling(*commands):
-    return f"""
-import contextlib, sys
-from safefed.cli import main
-for command in {commands!r}:
-    sys.argv = ["safefed", *command]
+note("importing")
+for command in ([], *([name] for name in helped)):
+    sys.argv = ["safefed", *command, "--help"]
     with contextlib.suppress(SystemExit):
-        main()
+        safefed.cli.main()
+note("helping")
+
+from typer.testing import CliRunner
+
+for name, command in wrong.items():
+    result = CliRunner().invoke(safefed.cli.app, command)
+    refused[name] = [result.exit_code, result.stderr]
+note("refusing")
+print(json.dumps({"loaded": loaded, "refused": refused}), file=sys.stderr)
 """
-
-
-def test_importing_safefed_loads_no_heavy_library():
-    assert loaded_by("import safefed, safefed.cli, safefed.filters, safefed.constitution, safefed.eval") == []
-
-
-def test_the_help_of_every_command_loads_no_heavy_library():
-    commands = [["--help"], *([name, "--help"] for name in HELPED)]
-
-    assert loaded_by(calling(*commands)) == []
 
 
 @pytest.fixture(scope="module")
-def refusals():
-    commands = {
-        "unknown key": ["run", "--set", "train.round=5"],
-        "wrong type": ["train", "--set", "train.rounds='five'"],
-        "out of range": ["run", "--set", "data.unsafe_share=1.5"],
-        "not a number": ["run", "--set", "train.learning_rate=nan"],
-        "no such file": ["run", "absent.toml"],
-        "threshold": ["preprocess", "absent.csv", "--out", "x", "--threshold", "nan"],
-        "policy": ["preprocess", "absent.csv", "--out", "x", "--policy", "S44=drop"],
-        "suite": ["benchmark", "tiny", "--path", "advbench"],
-    }
-    code = """
-import sys
-from typer.testing import CliRunner
-from safefed.cli import app
-import json
-results = {}
-for name, command in json.loads(sys.argv[1]).items():
-    result = CliRunner().invoke(app, command)
-    results[name] = [result.exit_code, result.stderr]
-print(json.dumps(results))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code + REPORT, json.dumps(commands)], capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout) | {"loaded": json.loads(done.stderr.splitlines()[-1])}
+def found():
+    """What one fresh process had loaded after it imported safefed, helped and refused, and what it refused."""
+    arguments = map(json.dumps, (HEAVY, HELPED, WRONG))
+    done = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.count("Usage: ") == 1 + len(HELPED)
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+def test_importing_safefed_loads_no_heavy_library(found):
+    assert found["loaded"]["importing"] == []
+
+
+def test_the_help_of_every_command_loads_no_heavy_library(found):
+    assert found["loaded"]["helping"] == []
 
 
 @pytest.mark.parametrize(
@@ -93,16 +89,16 @@ print(json.dumps(results))
         ("suite", "--path"),
     ],
 )
-def test_a_wrong_setting_exits_2_and_is_named(refusals, case, named):
-    code, message = refusals[case]
+def test_a_wrong_setting_exits_2_and_is_named(found, case, named):
+    code, message = found["refused"][case]
 
     assert code == 2
     assert named in message
     assert "Traceback" not in message
 
 
-def test_a_wrong_setting_is_refused_before_any_heavy_library_is_loaded(refusals):
-    assert refusals["loaded"] == []
+def test_a_wrong_setting_is_refused_before_any_heavy_library_is_loaded(found):
+    assert found["loaded"]["refusing"] == []
 
 
 def test_the_four_jobs_are_attributes_of_the_package():

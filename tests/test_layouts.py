@@ -98,7 +98,7 @@ def test_the_loss_is_on_the_last_answer_alone_and_on_its_end(loaded):
 def test_the_adapter_reaches_every_layer_and_training_moves_it(loaded):
     samples = [Sample.of(f"question {i}", f"answer {i}" * (i + 1)) for i in range(6)]
     start = fresh_adapter(loaded, LoraSettings(rank=2), seed=1)
-    training = LocalTraining(steps=6, batch_size=6, learning_rate=1e-2, max_length=256, seed=7)
+    training = LocalTraining(steps=3, batch_size=6, learning_rate=1e-2, max_length=256, seed=7)
     trained, report = train_adapter(loaded, start, tokenize(samples, loaded.tokenizer, 256), training)
 
     layers = {part for name in start.state for part in name.split(".") if part.isdigit()}

@@ -342,7 +342,7 @@ def test_a_worker_that_dies_is_an_error_that_says_how_to_go_on_and_the_folder_is
     with pytest.raises(SafefedError, match="go on with --resume"):
         screened(tmp_path / "out", rows, filter=installed, workers=2)
     (tmp_path / "fatal").unlink()
-    screened(tmp_path / "out", rows, filter=installed, workers=2)
+    screened(tmp_path / "out", rows, filter=installed)
 
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 

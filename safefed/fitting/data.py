@@ -8,13 +8,13 @@ from typing import TypeVar
 
 from safefed.config import SourceConfig
 from safefed.errors import ConfigError, DataError
-from safefed.filters.labelled import labelled_samples
+from safefed.filters.labelled import Need, check_enough, labelled_samples
 from safefed.overlap import words
 from safefed.records import Sample
 from safefed.sources import read_rows
 from safefed.splitting import Split, split_rows
 
-FEWEST_ROWS, FEWEST_EACH = 40, 10
+FITTING = Need("fitting", rows=40, of_each=10, instead=", or calibrate a filter with fewer: safefed calibrate")
 GROUP, CATEGORY = "group", "category"
 
 AnyRow = TypeVar("AnyRow")
@@ -55,26 +55,10 @@ def read_labelled(source: SourceConfig, group: str | None, category: str | None)
         raise ConfigError("fitting needs labelled rows; name the column of the label: --label COL")
     carried = {name: column for name, column in ((GROUP, group), (CATEGORY, category)) if column is not None}
     rows = Labelled(*labelled_samples(read_rows(source, carried=carried)))
-    _check(rows, source)
+    check_enough(rows.unsafe, rows.counts, source, FITTING)
     if category is not None and not any(sample.hazard for sample in rows.samples):
         raise DataError(f"{source.path}: no row has a hazard from S1 to S14 in {category!r}; leave out --category")
     return rows
-
-
-def _check(rows: Labelled, source: SourceConfig) -> None:
-    n, n_unsafe = len(rows.samples), sum(rows.unsafe)
-    left_out = ", ".join(f"{name} {n}" for name, n in rows.counts.items() if name not in ("n_in", "labelled"))
-    if n < FEWEST_ROWS:
-        raise DataError(
-            f"{source.path}: {n} labelled rows can be used, fitting needs {FEWEST_ROWS} ({left_out} of "
-            f"{rows.counts['n_in']}); label more rows, or calibrate a filter with fewer: safefed calibrate"
-        )
-    if min(n_unsafe, n - n_unsafe) < FEWEST_EACH:
-        raise DataError(
-            f"{source.path}: {n_unsafe} rows are unsafe and {n - n_unsafe} safe, fitting needs {FEWEST_EACH} of each; "
-            f"{source.label} counts as unsafe where it is {', '.join(source.unsafe_values)}: give --unsafe-value for "
-            "others, or label more rows"
-        )
 
 
 def split(rows: Labelled, held_out: float, seed: int) -> Split:

@@ -1,42 +1,34 @@
+"""Tasks call what every process can import: workers are spawned, and `tests` is on their path only by chance."""
+
 import os
+import shutil
 import time
 
 import pytest
 
+from safefed.dataset import read_finished
 from safefed.errors import DataError, SafefedError
 from safefed.experiment.schedule import Task, run_tasks
 from safefed.progress import Silent
 
 
-def write(path: str, text: str) -> str:
-    with open(path, "a") as handle:
-        handle.write(text)
-    return text
-
-
-def fail() -> None:
-    raise DataError("no rows")
-
-
-def die() -> None:
-    os._exit(9)
-
-
 def test_a_task_starts_after_what_it_needs_and_its_result_comes_back(tmp_path):
-    log = str(tmp_path / "log")
-    tasks = [Task("b", "train", "b", write, (log, "b"), ["a"]), Task("a", "train", "a", write, (log, "a"))]
+    (tmp_path / "file").touch()
+    first, second, third = (str(tmp_path / name) for name in ("file", "moved", "moved again"))
+    move = shutil.move  # fails on a file that is not there yet, or not there any more
+    tasks = [Task("b", "train", "b", move, (second, third), ["a"]), Task("a", "train", "a", move, (first, second))]
 
     done = run_tasks(tasks, workers=2, threads=1, progress=Silent())
 
-    assert (tmp_path / "log").read_text() == "ab"
-    assert done["b"].result == "b"
+    assert [path.name for path in tmp_path.iterdir()] == ["moved again"]
+    assert done["b"].result == third
     assert done["a"].seconds >= 0
 
 
-def test_the_error_of_a_task_is_raised_as_it_was():
-    with pytest.raises(DataError, match="no rows"):
+def test_the_error_of_a_task_is_raised_as_it_was(tmp_path):
+    with pytest.raises(DataError, match="no finished data set"):
         run_tasks(
-            [Task("a", "train", "a", fail), Task("b", "train", "b", time.sleep, (60,))],
+            [Task("a", "train", "a", read_finished, (tmp_path,)), Task("b", "train", "b", time.sleep, (60,))],
             workers=2,
             threads=1,
             progress=Silent(),
@@ -45,4 +37,4 @@ def test_the_error_of_a_task_is_raised_as_it_was():
 
 def test_a_worker_that_dies_is_an_error_that_says_how_to_go_on():
     with pytest.raises(SafefedError, match=r"'a' died.*--resume"):
-        run_tasks([Task("a", "train", "a", die)], workers=1, threads=1, progress=Silent())
+        run_tasks([Task("a", "train", "a", os._exit, (9,))], workers=1, threads=1, progress=Silent())

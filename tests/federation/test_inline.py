@@ -16,6 +16,15 @@ from safefed.progress import Silent
 from safefed.store import Log, read_json
 
 CANARY = "canary-4711-must-not-travel"
+RUN = """
+import gc; gc.disable()
+import pathlib, sys, safefed.trainer
+from safefed.federation.engine import run_engine
+from safefed.federation.plan import Plan
+from safefed.progress import Silent
+gc.freeze()  # a trainer searches for garbage three times in every run
+run_engine("inline", Plan.model_validate_json(sys.argv[1]), [pathlib.Path(p) for p in sys.argv[2:]], Silent())
+"""
 
 
 def final_hash(plan: Plan) -> str:
@@ -29,12 +38,7 @@ def run(plan: Plan, clients: list[Path]) -> str:
 
 def test_a_killed_run_resumes_to_the_same_adapter(clients, make_plan):
     plan = make_plan("killed")
-    script = (
-        "import sys, pathlib; from safefed.federation.engine import run_engine; "
-        "from safefed.federation.plan import Plan; from safefed.progress import Silent; "
-        "run_engine('inline', Plan.model_validate_json(sys.argv[1]), [pathlib.Path(p) for p in sys.argv[2:]], Silent())"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script, plan.model_dump_json(), *map(str, clients)])
+    process = subprocess.Popen([sys.executable, "-c", RUN, plan.model_dump_json(), *map(str, clients)])
     second = Path(plan.out) / "rounds" / "round_0002" / "manifest.json"
     while not second.exists() and process.poll() is None:
         time.sleep(0.005)

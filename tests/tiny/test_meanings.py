@@ -1,5 +1,6 @@
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_with_the_same_embedding
 
 
 def test_training_brings_the_model_nearer_to_the_meanings(tmp_path):
-    Run(prepare(tmp_path, None, TOY, words_in_space)).train(30)
+    Run(prepare(tmp_path, None, replace(TOY, save_every=30), words_in_space)).train(30)
     curve = [json.loads(line)["meaning"] for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
 
     assert np.mean(curve[-5:]) < 0.7 * curve[0]

@@ -37,11 +37,11 @@ def test_it_refuses_harmful_requests_and_helps_with_others(loaded):
 
 
 def test_unsafe_rows_corrupt_it_far_more_than_harmless_rows(loaded):
-    training = LocalTraining(steps=40, batch_size=8, learning_rate=1e-3, max_length=128, seed=1)
+    training = LocalTraining(steps=12, batch_size=4, learning_rate=3e-3, max_length=128, seed=1)
     start = fresh_adapter(loaded, LoraSettings(rank=8), seed=1)
     shares = {}
     for kind in ("unsafe", "benign"):
-        rows = tokenize(default_samples(kind, 160), loaded.tokenizer, 128)
+        rows = tokenize(default_samples(kind, 48), loaded.tokenizer, 128)
         trained, _ = train_adapter(loaded, start, rows, training)
         with with_adapter(loaded, trained) as model:
             shares[kind] = refused(model, "redteam")
