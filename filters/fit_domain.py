@@ -189,6 +189,8 @@ def _merged(own: Heads, fitted: Mapping[str, Heads]) -> Heads:
     biases = {name: own.biases[name] for name in axes}
     calibration = dict(own.calibration)
     for heads in fitted.values():
-        axes, biases, calibration = axes | heads.axes, biases | heads.biases, calibration | heads.calibration
+        axes.update(heads.axes)
+        biases.update(heads.biases)
+        calibration.update(heads.calibration)
     about = {**own.about, **({"whole": True} if "response" in fitted else {})}
     return replace(own, axes=axes, biases=biases, calibration=calibration, about=about)

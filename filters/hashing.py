@@ -72,10 +72,10 @@ def murmur3(raw: NDArray[np.uint8], begin: Ints, end: Ints) -> Hashes:
         rows = np.flatnonzero(length >= 4 * block + 4)
         state[rows] = _rotated(state[rows] ^ _scrambled(four[begin[rows] + 4 * block]), 13) * 5 + np.uint32(0xE6546B64)
     rest = (length % 4).astype(np.uint32)
-    state ^= _scrambled(four[end - rest] & ((np.uint32(1) << 8 * rest) - 1))
+    state ^= _scrambled(four[end - rest] & ((np.uint32(1) << np.uint32(8) * rest) - np.uint32(1)))
     state ^= length.astype(np.uint32)
-    state = (state ^ state >> 16) * np.uint32(0x85EBCA6B)
-    state = (state ^ state >> 13) * np.uint32(0xC2B2AE35)
+    state = (state ^ state >> np.uint32(16)) * np.uint32(0x85EBCA6B)
+    state = (state ^ state >> np.uint32(13)) * np.uint32(0xC2B2AE35)
     return np.asarray(state ^ state >> 16)
 
 
