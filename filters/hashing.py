@@ -66,13 +66,14 @@ def murmur3(raw: NDArray[np.uint8], begin: Ints, end: Ints) -> Hashes:
         end: Shape (hashes,).
     """
     padded = np.concatenate([raw, np.zeros(4, dtype=np.uint8)]).astype(np.uint32)
-    four = padded[:-3] | padded[1:-2] << 8 | padded[2:-1] << 16 | padded[3:] << 24
+    one, two, three = map(np.uint32, (8, 16, 24))
+    four = padded[:-3] | padded[1:-2] << one | padded[2:-1] << two | padded[3:] << three
     length, state = end - begin, np.zeros(len(begin), dtype=np.uint32)
     for block in range(int(length.max(initial=0)) // 4):
         rows = np.flatnonzero(length >= 4 * block + 4)
         state[rows] = _rotated(state[rows] ^ _scrambled(four[begin[rows] + 4 * block]), 13) * 5 + np.uint32(0xE6546B64)
     rest = (length % 4).astype(np.uint32)
-    state ^= _scrambled(four[end - rest] & ((np.uint32(1) << np.uint32(8) * rest) - np.uint32(1)))
+    state ^= _scrambled(four[end - rest] & (np.uint32(1) << np.uint32(8) * rest) - np.uint32(1))
     state ^= length.astype(np.uint32)
     state = (state ^ state >> np.uint32(16)) * np.uint32(0x85EBCA6B)
     state = (state ^ state >> np.uint32(13)) * np.uint32(0xC2B2AE35)
