@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 from safefed.components import component
 from safefed.errors import ConfigError
@@ -45,6 +46,14 @@ def make_filter(name: str, threshold: float | None = None) -> Filter:
     make = component(kind, FILTERS, GROUP, "filter")
     made: Filter = make(argument or None, **({} if threshold is None else {"threshold": threshold}))
     return made
+
+
+def files_of(name: str) -> list[Path]:
+    """The files on this machine that decide what the filter ``name`` says; none for a model that lies on the hub."""
+    kind, _, argument = name.partition(":")
+    place, heads = Path(argument.partition("#")[0]), Path(__file__).with_name(f"{kind}.json")
+    inside = sorted(place.rglob("*")) if argument and place.is_dir() else [place]
+    return [file for file in (heads, *inside) if file.is_file()]
 
 
 _make_once = functools.lru_cache(maxsize=8)(make_filter)

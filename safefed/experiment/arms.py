@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from safefed import __version__
-from safefed.config import ArmConfig, ExperimentConfig, load_node
+from safefed.config import ArmConfig, ExperimentConfig, ScreenConfig, load_node
 from safefed.experiment.schedule import Task
 from safefed.experiment.stages import align_arm, evaluate_arm, screen_client, train_arm
 from safefed.federation.plan import Plan
+from safefed.filters.registry import files_of
 from safefed.records import content_hash
 from safefed.sources import source_files
 from safefed.store import sha256_file
@@ -60,10 +61,18 @@ def _data_key(files: Sequence[Path]) -> str:
     return content_hash([[name, sha256_file(p)] for name, p in sorted(named)])
 
 
+def _screened_key(data: str, screen: ScreenConfig) -> str:
+    """What decides the clients' data after the screen: also the files of its filter."""
+    return content_hash([data, *([file.name, sha256_file(file)] for file in files_of(screen.filter))])
+
+
 def training_plan(
     config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out: Path, files: Sequence[Path]
 ) -> Plan:
     """The federated run of an arm that trains; ``files`` are the ``client.toml`` of clients on this machine."""
+    data = _data_key(files)
+    if data and arm.screening in ("drop", "revise"):
+        data = _screened_key(data, config.screen)
     plan = Plan(
         name=config.name,
         arm=name,
@@ -74,7 +83,7 @@ def training_plan(
         screening=arm.screening,
         screen=config.screen,
         threads=config.threads,
-        data=_data_key(files),
+        data=data,
         out="",
         resume=True,
     )
@@ -94,7 +103,7 @@ def plan_arm(
     key: list[Any] = [__version__, plan.run_key if plan else _dump(config.model)]
     align = None
     if arm.align:
-        key += _dump(config.align, config.screen, config.revise)
+        key += [*_dump(config.align, config.screen, config.revise), _screened_key("", config.screen)]
         align = stages / f"align-{content_hash(key)[:SHORT]}"
     evaluation = stages / f"benchmark-{content_hash([*key, *_dump(config.benchmark), seed])[:SHORT]}"
     return ArmPlan(name, arm, seed, plan, align, evaluation)

@@ -1,6 +1,14 @@
 from pathlib import Path
 
-from safefed.config import ArmConfig, ClientConfig, DataConfig, ExperimentConfig, ModelConfig, SourceConfig
+from safefed.config import (
+    ArmConfig,
+    ClientConfig,
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    ScreenConfig,
+    SourceConfig,
+)
 from safefed.experiment.arms import plan_arm
 from safefed.experiment.partition import write_clients
 
@@ -22,3 +30,22 @@ def test_a_changed_file_of_a_client_means_a_new_training_stage_wherever_the_file
     owned.write_text(ROW * 2)
 
     assert before == again != stage_of(config, tmp_path / "run")
+
+
+def test_a_refitted_filter_means_a_new_training_stage_for_what_it_screens_and_only_for_that(tmp_path, toy_model):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "linear.json").write_text("{}")
+    screen = ScreenConfig(filter=f"linear:{mine}")
+    config = ExperimentConfig(name="x", model=ModelConfig(name=str(toy_model)), screen=screen)
+    files = write_clients(config, tmp_path / "work")
+
+    def stages() -> list[str]:
+        arms = [ArmConfig(screening=screening) for screening in ("drop", "revise", "none", "oracle")]
+        return [plan_arm(config, "arm", arm, 0, tmp_path, files).plan.out for arm in arms]
+
+    before, again = stages(), stages()
+    (mine / "linear.json").write_text('{"format": 3}')
+
+    assert before == again
+    assert [old == new for old, new in zip(before, stages(), strict=True)] == [False, False, True, True]
