@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SOURCE_WEIGHTS = {"requests": 2.5, "posts": 4.0, "surge": 3.0, "benign": 2.0, "xstest": 8.0}
 """What a source counts beside the others, 1 by default: text that reads like what people write counts most."""
 
-FALSE_POSITIVES = 0.035
+FALSE_POSITIVES = 0.05
 """The share of held-out benign rows that may reach 0.5 on the axis "prompt" or "response"."""
 
 FOLDS = 3
