@@ -4,14 +4,14 @@ A training row is unsafe when its prompt is harmful *and* its answer complies, o
 
     unsafe = max(prompt x (1 - refusal), response)                                              ``combine``
     log odds of unsafe = log odds of response                                                   ``combine_judged``
-                         + (1 - refusal) x (log odds of prompt, within ±2, / 2 + 0.6)
+                         + (1 - refusal / 2) x (log odds of prompt, within ±2, / 2 + 0.6)
 
 The first is the default: an answer that does not decline counts as complying (fail closed). The second is for filters
 whose response axis was fitted to tell whether an answer complies: not declining is not complying, an answer may be
-ironic, generic or about something else. There the request moves the odds of its answer, as far as it is not declined:
-from .5, a harmful one at most to .83, a harmless one at least to .40: no request alone condemns an answer or hides a
-harmful one. The three numbers were chosen on held-out folds of what the heads are fitted on, so
-that as many harmless rows reach .5 as by either side alone.
+ironic, generic or about something else. There the request moves the odds of its answer:
+from .5, a harmful one at most to .83, a harmless one at least to .40, so that no request alone condemns an answer or
+hides a harmful one. An opening that declines takes half of that away and not all: many an answer to a jailbreak declines
+first and complies then. The four numbers were chosen on held-out folds of what the heads are fitted on.
 
 An axis that a filter does not know leaves the formula: without "refusal" every answer counts as complying (fail
 closed), without "prompt" or for a lone answer only "response" counts, and a bare prompt is as unsafe as itself.
@@ -30,7 +30,7 @@ from safefed.records import Action, Sample, Verdict
 OPENING = 300
 """Characters of a reply that the refusal axis reads: who declines does so at once."""
 
-REQUEST, MOST, SHIFT = 0.5, 2.0, 0.6
+REQUEST, MOST, SHIFT, EXCUSE = 0.5, 2.0, 0.6, 0.5
 """See ``combine_judged`` above."""
 
 Rule = Callable[[Mapping[str, float]], float]
@@ -61,7 +61,7 @@ def combine_judged(scores: Mapping[str, float]) -> float:
     if not {"prompt", "response"} <= scores.keys() or any(math.isnan(value) for value in scores.values()):
         return combine(scores)
     asked = REQUEST * min(max(_log_odds(scores["prompt"]), -MOST), MOST) + SHIFT
-    odds = _log_odds(scores["response"]) + (1.0 - scores.get("refusal", 0.0)) * asked
+    odds = _log_odds(scores["response"]) + (1.0 - EXCUSE * scores.get("refusal", 0.0)) * asked
     return 0.5 * (1.0 + math.tanh(0.5 * odds))
 
 

@@ -107,12 +107,15 @@ def test_where_the_answer_is_judged_neither_declining_nor_complying_is_kept():
     assert combine_judged(neither) < 0.5
 
 
-def test_where_the_answer_is_judged_the_request_moves_its_odds_unless_it_is_declined():
+def test_where_the_answer_is_judged_the_request_moves_its_odds_and_less_where_it_is_declined():
     answer = {"response": 0.4}
     harmful, harmless = combine_judged(answer | {"prompt": 0.9}), combine_judged(answer | {"prompt": 0.01})
 
     assert harmless < 0.4 < 0.5 < harmful
-    assert combine_judged(answer | {"prompt": 0.9, "refusal": 1.0}) == combine_judged(answer) == pytest.approx(0.4)
+    declined = combine_judged(answer | {"prompt": 0.9, "refusal": 1.0})
+
+    assert combine_judged(answer) == pytest.approx(0.4)
+    assert 0.4 < declined < harmful
     assert combine_judged({"prompt": 0.7}) == 0.7
 
 
