@@ -10,8 +10,8 @@ The first is the default: an answer that does not decline counts as complying (f
 whose response axis was fitted to tell whether an answer complies: not declining is not complying, an answer may be
 ironic, generic or about something else. There the request moves the odds of its answer:
 from .5, a harmful one at most to .83, a harmless one at least to .40, so that no request alone condemns an answer or
-hides a harmful one. An opening that declines takes half of that away and not all: many an answer to a jailbreak declines
-first and complies then. The four numbers were chosen on held-out folds of what the heads are fitted on.
+hides a harmful one. An opening that declines takes half of that away and not all: many an answer declines first and
+complies then. The four numbers were chosen on held-out folds of what the heads are fitted on.
 
 An axis that a filter does not know leaves the formula: without "refusal" every answer counts as complying (fail
 closed), without "prompt" or for a lone answer only "response" counts, and a bare prompt is as unsafe as itself.
