@@ -112,15 +112,15 @@ def _fit(axis: str, samples: Sequence[Sample], features: Features, own: Heads) -
     # The package's logit says that something is unsafe, not which hazard it is: only the general head starts from it.
     targets = {hazard: (own_rows if hazard else rows, labels) for hazard, labels in _targets(samples, folds).items()}
     truth = targets[None][1]
-    strength = min(STRENGTHS, key=lambda value: _loss(_held_out(targets, folds, value), truth))
+    held_out = {value: _held_out(targets, folds, value) for value in STRENGTHS}
+    strength = min(STRENGTHS, key=lambda value: _loss(held_out[value], truth))
     axes, biases = {}, {}
     for hazard, (read, labels) in targets.items():
         weights, bias = logistic(read, labels, None, strength)
         for part, head in _heads(weights, parts, scales, features, own):
             name = f"{part}/{hazard}" if hazard else part
             axes[name], biases[name] = head, bias if part == axis else 0.0
-    logits = _held_out(targets, folds, strength)
-    slope, offset = logistic(logits[:, None], truth, None, 1e6)  # Platt, at the domain's own shares
+    slope, offset = logistic(held_out[strength][:, None], truth, None, 1e6)  # Platt, at the domain's own shares
     # Where held-out rows are ranked no better than by chance nothing can be calibrated: the logit stands as it is.
     pair = (float(slope[0]), offset) if slope[0] > 0 else (1.0, 0.0)
     return replace(own, axes=axes, biases=biases, calibration={axis: pair})

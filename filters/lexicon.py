@@ -183,6 +183,11 @@ def _pieces(starts: Ints) -> Ints:
     return np.sort(np.concatenate([starts, *cuts])) if cuts else starts
 
 
+def column_scales(words: float, characters: float, dense: float, width: int) -> Floats:
+    """What words and pairs, characters, and dense features weigh beside each other in rows of ``width`` columns."""
+    return np.repeat([words, characters, dense], [WORDS + PAIRS, CHARACTERS, width - FEATURES])
+
+
 def _ones(rows: Ints, columns: Ints, shape: tuple[int, int]) -> csr_matrix:
     """How often each row and column stand together."""
     from scipy.sparse import csr_matrix

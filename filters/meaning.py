@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from safefed.filters.heads import part_of
-from safefed.filters.lexicon import CHARACTERS, FEATURES, PAIRS, WORDS, Lexicon
+from safefed.filters.lexicon import FEATURES, Lexicon, column_scales
 from safefed.filters.passages import Scorer
 from safefed.filters.windows import pieces, windows
 
@@ -96,11 +96,11 @@ class Meaning:
 
     def folded(self, head: NDArray[Any]) -> Floats:
         """A head over these rows as one over n-grams and vectors."""
-        return np.asarray(head * _scales(len(head)))
+        return np.asarray(head * column_scales(*SCALES, len(head)))
 
     def unfolded(self, head: NDArray[Any]) -> Floats:
         """The inverse of ``folded``."""
-        return np.asarray(head, dtype=np.float64) / _scales(len(head))
+        return np.asarray(head, dtype=np.float64) / column_scales(*SCALES, len(head))
 
     def _rows(self, found: Sequence[Passage]) -> csr_matrix:
         from scipy.sparse import csr_matrix, diags, hstack
@@ -108,19 +108,13 @@ class Meaning:
         if not found:
             return csr_matrix((0, FEATURES + self._encoder.width), dtype=np.float32)
         both = hstack([Lexicon().rows([passage[0] for passage in found]), csr_matrix(vectors_of(found, self.vectors))])
-        return csr_matrix(both @ diags(_scales(both.shape[1]).astype(np.float32)))
+        return csr_matrix(both @ diags(column_scales(*SCALES, both.shape[1]).astype(np.float32)))
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors, shape (texts, width)."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         self._known.update(zip(new, self._encoder.vectors(new), strict=True))
         return np.stack([self._known[text] for text in texts])
-
-
-def _scales(width: int) -> Floats:
-    return np.concatenate(
-        [np.full(WORDS + PAIRS, SCALES[0]), np.full(CHARACTERS, SCALES[1]), np.full(width - FEATURES, SCALES[2])]
-    )
 
 
 def most_telling(texts: Sequence[str], scorer: Scorer, axis: str, head: NDArray[Any], vectors: Vectors) -> Floats:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from safefed.filters.lexicon import CHARACTERS, PAIRS, WORDS, Lexicon
+from safefed.filters.lexicon import FEATURES, Lexicon, column_scales
 from safefed.filters.passages import Scorer
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ class Wording:
 
     def __init__(self, static: StaticVectors) -> None:
         self._static = static
-        self._scales = np.concatenate(
-            [np.full(WORDS + PAIRS, SCALES[0]), np.full(CHARACTERS, SCALES[1]), np.full(static.width, SCALES[2])]
-        )
+        self._scales = column_scales(*SCALES, FEATURES + static.width)
 
     def rows(self, axis: str, texts: Sequence[str]) -> csr_matrix:  # noqa: ARG002
         """Each text as one passage."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from safefed.config import LoraSettings
 from safefed.errors import DataError, IntegrityError
@@ -40,7 +40,8 @@ def state_hash(state: Mapping[str, NDArray[np.float32]]) -> str:
     return content_hash([[k, list(v.shape), sha256_bytes(v.tobytes())] for k, v in sorted(state.items())])
 
 
-def _peft_config(lora: LoraSettings, base: str | None = None) -> LoraConfig:
+def peft_config(lora: LoraSettings, task: Literal["CAUSAL_LM", "SEQ_CLS"] = "CAUSAL_LM", **options: Any) -> LoraConfig:
+    """``lora`` in peft's words; ``options`` are further fields of ``LoraConfig``."""
     from peft import LoraConfig, TaskType
 
     return LoraConfig(
@@ -48,8 +49,8 @@ def _peft_config(lora: LoraSettings, base: str | None = None) -> LoraConfig:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=lora.targets,
-        task_type=TaskType.CAUSAL_LM,
-        base_model_name_or_path=base,
+        task_type=TaskType(task),
+        **options,
     )
 
 
@@ -79,7 +80,7 @@ def adapted(loaded: LoadedModel, adapter: Adapter | LoraSettings, *, seed: int =
     lora = adapter.lora if isinstance(adapter, Adapter) else adapter
     with torch.random.fork_rng(), old_names():
         torch.manual_seed(seed)
-        model = get_peft_model(loaded.model, _peft_config(lora))
+        model = get_peft_model(loaded.model, peft_config(lora))
     try:
         if isinstance(adapter, Adapter):
             put_state(model, adapter.state)
@@ -145,7 +146,7 @@ def save_adapter(adapter: Adapter, loaded: LoadedModel, folder: Path, **facts: A
     from safetensors.numpy import save
 
     write_atomic(folder / WEIGHTS, save(adapter.state, metadata={"format": "pt"}))
-    config = _peft_config(adapter.lora, source_of(loaded.config)).to_dict()
+    config = peft_config(adapter.lora, base_model_name_or_path=source_of(loaded.config)).to_dict()
     write_json(folder / CONFIG, json.loads(json.dumps(config, default=sorted)))
     write_manifest(
         folder,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safefed import __version__
-from safefed.config import ArmConfig, ExperimentConfig, ScreenConfig, load_node
+from safefed.config import ArmConfig, ExperimentConfig, load_node
 from safefed.experiment.schedule import Task
 from safefed.experiment.stages import align_arm, evaluate_arm, screen_client, train_arm
 from safefed.federation.plan import Plan
@@ -61,18 +61,34 @@ def _data_key(files: Sequence[Path]) -> str:
     return content_hash([[name, sha256_file(p)] for name, p in sorted(named)])
 
 
-def _screened_key(data: str, screen: ScreenConfig) -> str:
-    """What decides the clients' data after the screen: also the files of its filter."""
-    return content_hash([data, *([file.name, sha256_file(file)] for file in files_of(screen.filter))])
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the stages of all arms start from, hashed once.
+
+    Attributes:
+        data: The clients' data; "" where none of it is on this machine.
+        screen: Name and hash of each file of the filter.
+    """
+
+    data: str
+    screen: tuple[tuple[str, str], ...]
+
+    def screened(self, data: str) -> str:
+        """What decides ``data`` after the screen: also the files of its filter."""
+        return content_hash([data, *self.screen])
 
 
-def training_plan(
-    config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out: Path, files: Sequence[Path]
-) -> Plan:
-    """The federated run of an arm that trains; ``files`` are the ``client.toml`` of clients on this machine."""
-    data = _data_key(files)
+def read_inputs(config: ExperimentConfig, files: Sequence[Path]) -> Inputs:
+    """The inputs of an experiment; ``files`` are the ``client.toml`` of clients on this machine."""
+    screen = tuple((file.name, sha256_file(file)) for file in files_of(config.screen.filter))
+    return Inputs(_data_key(files), screen)
+
+
+def training_plan(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out: Path, inputs: Inputs) -> Plan:
+    """The federated run of an arm that trains."""
+    data = inputs.data
     if data and arm.screening in ("drop", "revise"):
-        data = _screened_key(data, config.screen)
+        data = inputs.screened(data)
     plan = Plan(
         name=config.name,
         arm=name,
@@ -94,16 +110,14 @@ def _dump(*sections: Any) -> list[Any]:
     return [section.model_dump(mode="json") for section in sections]
 
 
-def plan_arm(
-    config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out: Path, files: Sequence[Path]
-) -> ArmPlan:
+def plan_arm(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out: Path, inputs: Inputs) -> ArmPlan:
     """Where an arm's stages live. Arms that share a prefix of stages share the folders, and so the work."""
     stages = out / "stages"
-    plan = training_plan(config, name, arm, seed, out, files) if arm.train else None
+    plan = training_plan(config, name, arm, seed, out, inputs) if arm.train else None
     key: list[Any] = [__version__, plan.run_key if plan else _dump(config.model)]
     align = None
     if arm.align:
-        key += [*_dump(config.align, config.screen, config.revise), _screened_key("", config.screen)]
+        key += [*_dump(config.align, config.screen, config.revise), inputs.screened("")]
         align = stages / f"align-{content_hash(key)[:SHORT]}"
     evaluation = stages / f"benchmark-{content_hash([*key, *_dump(config.benchmark), seed])[:SHORT]}"
     return ArmPlan(name, arm, seed, plan, align, evaluation)

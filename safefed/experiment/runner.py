@@ -9,7 +9,7 @@ from typing import Any
 
 from safefed.config import ExperimentConfig, load_node
 from safefed.errors import ConfigError
-from safefed.experiment.arms import ArmPlan, arm_tasks, in_order, plan_arm, training_plan
+from safefed.experiment.arms import ArmPlan, arm_tasks, in_order, plan_arm, read_inputs, training_plan
 from safefed.experiment.partition import read_pool, write_clients
 from safefed.experiment.schedule import Done, Task, run_tasks
 from safefed.experiment.summary import arm_summary, training_facts, write_summary
@@ -101,7 +101,10 @@ def run(
     out = out.resolve()
     files = _start(config, out, resume)
     _check_overlap(config, files)
-    arms = [plan_arm(config, name, arm, seed, out, files) for name, arm in config.arms.items() for seed in config.seeds]
+    inputs = read_inputs(config, files)
+    arms = [
+        plan_arm(config, name, arm, seed, out, inputs) for name, arm in config.arms.items() for seed in config.seeds
+    ]
     stages = [(arm, task) for arm in arms for task in arm_tasks(arm, config, files)]
     tasks = in_order(task for _, task in stages)
     finished = {task.name for task in tasks if _is_finished(task, out)}
@@ -159,7 +162,7 @@ def train(
     if not config.arms[arm].train:
         raise ConfigError(f"arm {arm!r} does not train; choose another with --arm")
     files = _start(config, out, resume)
-    plan = training_plan(config, arm, config.arms[arm], config.seeds[0], out, files)
+    plan = training_plan(config, arm, config.arms[arm], config.seeds[0], out, read_inputs(config, files))
     with torch_threads(config.threads):
         adapter = run_engine(config.engine, plan, files, progress or Silent())
     shutil.copytree(adapter, out / arm / "adapter", dirs_exist_ok=True)

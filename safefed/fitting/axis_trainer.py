@@ -9,10 +9,10 @@ from typing import Any, TypedDict
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, TaskType, get_peft_model
+from peft import LoraConfig, get_peft_model
 from transformers import Trainer, TrainingArguments
 
-from safefed.adapter import old_names
+from safefed.adapter import old_names, peft_config
 from safefed.config import LoraSettings
 from safefed.errors import DataError
 from safefed.models import has_bfloat16
@@ -124,14 +124,7 @@ def train(
 
 def lora_config(lora: LoraSettings, new: Sequence[str]) -> LoraConfig:
     """LoRA for a classifier; modules with ``new`` weights are trained whole, and so is the head."""
-    return LoraConfig(
-        task_type=TaskType.SEQ_CLS,
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.targets,
-        modules_to_save=list(new) or None,
-    )
+    return peft_config(lora, "SEQ_CLS", modules_to_save=list(new) or None)
 
 
 def _collate(batch: Sequence[Row], pad: int) -> dict[str, torch.Tensor]:

@@ -9,14 +9,16 @@ from safefed.config import (
     ScreenConfig,
     SourceConfig,
 )
-from safefed.experiment.arms import plan_arm
+from safefed.experiment.arms import plan_arm, read_inputs
 from safefed.experiment.partition import write_clients
 
 ROW = '{"prompt": "hello", "completion": "hi"}\n'
 
 
 def stage_of(config: ExperimentConfig, out: Path) -> str:
-    plan = plan_arm(config, "fedavg", ArmConfig(), 0, out, write_clients(config, out / "work")).plan
+    plan = plan_arm(
+        config, "fedavg", ArmConfig(), 0, out, read_inputs(config, write_clients(config, out / "work"))
+    ).plan
     return Path(plan.out).name if plan else ""
 
 
@@ -42,7 +44,7 @@ def test_a_refitted_filter_means_a_new_training_stage_for_what_it_screens_and_on
 
     def stages() -> list[str]:
         arms = [ArmConfig(screening=screening) for screening in ("drop", "revise", "none", "oracle")]
-        return [plan_arm(config, "arm", arm, 0, tmp_path, files).plan.out for arm in arms]
+        return [plan_arm(config, "arm", arm, 0, tmp_path, read_inputs(config, files)).plan.out for arm in arms]
 
     before, again = stages(), stages()
     (mine / "linear.json").write_text('{"format": 3}')
