@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers import Trainer as AnyTrainer
-from trl import SFTTrainer
+from trl import DPOTrainer, SFTTrainer
 
 from safefed.progress import Advance
-from safefed.training import IGNORED
+from safefed.training import IGNORED, Budget, TrainReport
 
 
 class _Steps(TrainerCallback):
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
+    def __init__(self, budget: Budget, advance: Advance) -> None:
+        self._budget, self._advance, self._started = budget, advance, time.monotonic()
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
+    def on_step_end(self, _: Any, state: Any, control: Any, **__: Any) -> None:
         self._advance(1)
+        tokens, seconds = self._budget.tokens, self._budget.seconds
+        spent = tokens is not None and state.num_input_tokens_seen >= tokens
+        late = seconds is not None and time.monotonic() - self._started >= seconds
+        control.should_training_stop |= spent or late
 
 
-def run_quietly(trainer: AnyTrainer, advance: Advance) -> list[float]:
-    """Train, printing nothing; ``advance`` is told of each step. Returns the loss of every step."""
+def run_quietly(trainer: AnyTrainer, budget: Budget, advance: Advance) -> TrainReport:
+    """Train, printing nothing; ``advance`` is told of each step. Returns what was seen."""
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_Steps(advance))
+    trainer.add_callback(_Steps(budget, advance))
     trainer.train()
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    state, rows = trainer.state, trainer.train_dataset
+    return TrainReport(len(rows), state.global_step, int(state.num_input_tokens_seen), losses[0], losses[-1])
 
 
 class Trainer(SFTTrainer):
@@ -52,3 +59,10 @@ class Trainer(SFTTrainer):
         logits = model(**given, use_cache=False, logits_to_keep=kept).logits[wanted[:, kept]]
         loss = torch.nn.functional.cross_entropy(logits.float(), labels[wanted], reduction="sum")
         return loss / (wanted.sum() if num_items_in_batch is None else num_items_in_batch)
+
+
+class PreferenceTrainer(DPOTrainer):
+    """``DPOTrainer`` for rows that are tokenised already."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset

@@ -40,17 +40,54 @@ class LocalTraining:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What training may spend beside its steps; it ends after the step that reaches a limit.
+
+    Attributes:
+        tokens: Tokens read, prompts included, padding not.
+        seconds: Wall time; how many steps that is depends on the machine, so runs no longer repeat exactly.
+    """
+
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+UNLIMITED = Budget()
+
+
+@dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What training saw: rows trained on and the loss (nats per answer token) at the first and last step."""
+    """What training saw.
+
+    Attributes:
+        n_rows: Rows (or pairs) it drew from.
+        steps: Optimizer steps it took.
+        tokens: Tokens it read, padding not counted.
+        first_loss: At the first step, in nats: per answer token (SFT), per pair (DPO).
+        last_loss: At the last step.
+    """
 
     n_rows: int
+    steps: int
+    tokens: int
     first_loss: float
     last_loss: float
 
 
-def _encode(
+def encode(
     sample: Sample, tokenizer: PreTrainedTokenizerBase, control: Sequence[str], max_length: int
 ) -> dict[str, list[int]] | None:
+    """One row, ``input_ids`` and ``labels`` of equal length, cut at ``max_length``; None if its prompt fills that.
+
+    Args:
+        sample: Its final answer is what is learnt.
+        tokenizer: With a chat template.
+        control: The template's control tokens, broken inside content.
+        max_length: In tokens.
+
+    Raises:
+        DataError: the chat template cannot be masked.
+    """
     turns = [{"role": m.role, "content": neutralise(m.content, control)} for m in sample.messages]
     context = turns[:-1]
 
@@ -89,7 +126,7 @@ def tokenize(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerBase, max_
     from datasets import Dataset
 
     control = control_tokens(tokenizer)
-    encoded = (_encode(sample, tokenizer, control, max_length) for sample in samples if sample.response)
+    encoded = (encode(sample, tokenizer, control, max_length) for sample in samples if sample.response)
     rows = [row for row in encoded if row is not None]
     if not rows:
         raise DataError(
@@ -127,6 +164,7 @@ def trainer_arguments(training: LocalTraining, folder: str, *, on_cpu: bool, bf1
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "report_to": [],
+        "include_num_input_tokens_seen": "non_padding",
         "disable_tqdm": True,
     }
 
@@ -145,8 +183,8 @@ def _sft_config(training: LocalTraining, loaded: LoadedModel, folder: str) -> SF
 
 
 def _fit(
-    model: PeftModel, rows: Dataset, training: LocalTraining, loaded: LoadedModel, advance: Advance
-) -> list[float]:
+    model: PeftModel, rows: Dataset, training: LocalTraining, loaded: LoadedModel, budget: Budget, advance: Advance
+) -> TrainReport:
     from safefed.trainer import Trainer, run_quietly
 
     with tempfile.TemporaryDirectory(prefix="safefed-") as folder, old_names():
@@ -156,7 +194,7 @@ def _fit(
             train_dataset=rows,
             processing_class=loaded.tokenizer,
         )
-        return run_quietly(trainer, advance)
+        return run_quietly(trainer, budget, advance)
 
 
 def train_adapter(
@@ -164,6 +202,7 @@ def train_adapter(
     adapter: Adapter,
     rows: Dataset,
     training: LocalTraining,
+    budget: Budget = UNLIMITED,
     advance: Advance = lambda _steps: None,
 ) -> tuple[Adapter, TrainReport]:
     """Supervised fine-tuning of ``adapter`` on tokenised ``rows``; the base model is left as it was.
@@ -174,6 +213,7 @@ def train_adapter(
         rows: From ``tokenize``.
         training: Steps, batch, learning rate and seed. Equal arguments give equal bytes on one machine with one
             thread count.
+        budget: What may end it before its last step.
         advance: Called with 1 after each step.
 
     Returns:
@@ -183,6 +223,6 @@ def train_adapter(
         DataError: the adapter does not fit the model.
     """
     with adapted(loaded, adapter) as model:
-        losses = _fit(model, rows, training, loaded, advance)
+        report = _fit(model, rows, training, loaded, budget, advance)
         trained = Adapter(adapter.lora, take_state(model))
-    return trained, TrainReport(len(rows), losses[0], losses[-1])
+    return trained, report

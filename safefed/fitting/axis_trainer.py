@@ -18,7 +18,7 @@ from safefed.errors import DataError
 from safefed.models import has_bfloat16
 from safefed.progress import Advance
 from safefed.trainer import run_quietly
-from safefed.training import LocalTraining, trainer_arguments
+from safefed.training import UNLIMITED, LocalTraining, TrainReport, trainer_arguments
 
 
 class Row(TypedDict):
@@ -82,7 +82,7 @@ def train(
     training: LocalTraining,
     lora: LoraConfig,
     advance: Advance,
-) -> tuple[Any, list[float]]:
+) -> tuple[Any, TrainReport]:
     """Train LoRA matrices and the head on ``rows`` and merge them.
 
     Args:
@@ -95,7 +95,7 @@ def train(
         advance: Called with 1 after each step.
 
     Returns:
-        The merged model, and the loss of every step.
+        The merged model, and what was seen.
 
     Raises:
         DataError: the weights are no longer finite.
@@ -114,12 +114,12 @@ def train(
             data_collator=lambda batch: _collate(batch, pad),
         )
         trainer.odds = odds
-        losses = run_quietly(trainer, advance)
+        report = run_quietly(trainer, UNLIMITED, advance)
         try:
             merged = adapted.merge_and_unload(safe_merge=True)
         except ValueError as error:
             raise DataError(f"the training diverged ({error}); lower --learning-rate") from None
-        return merged.to("cpu").eval(), losses
+        return merged.to("cpu").eval(), report
 
 
 def lora_config(lora: LoraSettings, new: Sequence[str]) -> LoraConfig:

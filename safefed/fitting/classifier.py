@@ -76,7 +76,7 @@ class ClassifierFitter:
         repeated = balanced(rows, [bool(row["unsafe"]) for row in rows])
         training = self._plan.local(len(repeated))
         with progress.task(f"train {len(rows)} rows", training.steps) as advance:
-            merged, losses = train(
+            merged, report = train(
                 model,
                 tokenizer.pad_token_id,
                 repeated,
@@ -96,8 +96,8 @@ class ClassifierFitter:
             "left_out": {"no-text-on-a-trained-axis": len(samples) - len(rows)},
             "n_balanced": len(repeated),
             "steps": training.steps,
-            "first_loss": losses[0],
-            "last_loss": losses[-1],
+            "first_loss": report.first_loss,
+            "last_loss": report.last_loss,
             **machine(device_in_use()),
         }
 

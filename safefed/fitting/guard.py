@@ -95,7 +95,7 @@ class GuardFitter:
         training, loaded = self._plan.local(len(rows)), self.judge.loaded
         start = fresh_adapter(loaded, self._plan.lora, self._plan.seed)
         with progress.task(f"train {n} rows", training.steps) as advance:
-            adapter, report = train_adapter(loaded, start, Dataset.from_list(list(rows)), training, advance)
+            adapter, report = train_adapter(loaded, start, Dataset.from_list(list(rows)), training, advance=advance)
         merge_adapter(loaded, adapter)
         loaded.model.save_pretrained(str(folder))
         loaded.tokenizer.save_pretrained(folder)
