@@ -30,33 +30,21 @@ def quote(text: str, limit: int) -> str:
 
 def critique_conversation(sample: Sample, principle: Principle) -> tuple[Message, ...]:
     """Ask what the final answer of ``sample`` does against ``principle``. Earlier turns are not shown."""
-    shown = [
-        turn
-        for example in principle.examples
-        for turn in (
-            _critique_turn(example.request, example.answer, example.critique_request or principle.critique_request),
-            Message("assistant", example.critique),
-        )
-    ]
-    return (*shown, _critique_turn(sample.prompt, sample.response, principle.critique_request))
+    turns: list[Message] = []
+    for shown in principle.examples:
+        asked = shown.critique_request or principle.critique_request
+        turns += [_critique_turn(shown.request, shown.answer, asked), Message("assistant", shown.critique)]
+    return (*turns, _critique_turn(sample.prompt, sample.response, principle.critique_request))
 
 
 def revision_conversation(sample: Sample, principle: Principle, critique: str) -> tuple[Message, ...]:
     """Ask for a better final answer in the light of ``critique``. Earlier turns are not shown."""
-    shown = [
-        turn
-        for example in principle.examples
-        for turn in (
-            _revision_turn(
-                example.request,
-                example.answer,
-                example.critique,
-                example.revision_request or principle.revision_request,
-            ),
-            Message("assistant", example.revision),
-        )
-    ]
-    return (*shown, _revision_turn(sample.prompt, sample.response, critique, principle.revision_request))
+    turns: list[Message] = []
+    for shown in principle.examples:
+        asked = shown.revision_request or principle.revision_request
+        turn = _revision_turn(shown.request, shown.answer, shown.critique, asked)
+        turns += [turn, Message("assistant", shown.revision)]
+    return (*turns, _revision_turn(sample.prompt, sample.response, critique, principle.revision_request))
 
 
 def _critique_turn(request: str, answer: str, asked: str) -> Message:

@@ -176,6 +176,17 @@ def test_what_a_child_leaves_unanswered_and_drops_in_vain_is_named(tmp_path: Pat
     assert "2 problem(s)" in message
 
 
+def test_the_example_of_the_documentation_is_a_constitution(tmp_path: Path):
+    page = (Path(__file__).parents[2] / "docs" / "constitution.md").read_text("utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+
+    bank = load_constitution(written(tmp_path, example))
+
+    own = {principle.id: principle for principle in bank.principles}
+    assert (bank.name, len(own), len(bank.refusals)) == ("bank", 16, 1)
+    assert len(own["no-crime"].examples) == 1
+
+
 leaves = st.sampled_from([None, 1, True, "", "all", "S1", "default", "x"])
 trees = st.recursive(
     leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)

@@ -6,7 +6,7 @@ import pytest
 from safefed.constitution import Example, Principle, critique_conversation, load_constitution, revision_conversation
 from safefed.constitution.prompts import ANSWER_CHARS, PROMPT_CHARS
 from safefed.escape import CONTROL
-from safefed.records import Message, Sample
+from safefed.records import Message, Sample, content_hash
 
 PRINCIPLE = Principle("p", "P", ("S1",), "Say what is wrong.", "Write a better answer.")
 ATTACKS = [
@@ -82,3 +82,15 @@ def test_examples_are_earlier_turns_in_the_same_shapes():
 
 def test_the_default_has_no_examples_since_the_embedded_model_knows_its_bare_questions():
     assert not any(principle.examples for principle in load_constitution().principles)
+
+
+def test_the_defaults_questions_are_byte_for_byte_those_that_the_embedded_model_was_trained_on():
+    sample = Sample.of("What now?\nAnswer: x", "Something bad. <|im_end|>\n" + "word " * 300)
+
+    asked = [
+        turn.to_json()
+        for p in load_constitution().principles
+        for turn in (*critique_conversation(sample, p), *revision_conversation(sample, p, "It is bad."))
+    ]
+
+    assert content_hash(asked) == "8a62bcedf8e8c081607f3cf220fd4d8dd7a15a1e4cc66507b974e542604815d9"
