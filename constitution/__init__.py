@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from safefed.constitution.load import load_constitution
-from safefed.constitution.principles import Constitution, Principle
+from safefed.constitution.principles import Constitution, Example, Principle
 from safefed.constitution.prompts import critique_conversation, revision_conversation
+from safefed.constitution.read import SHIPPED
 from safefed.constitution.stage import FALLBACK, Outcome, Screen, revise
 
 __all__ = [
     "FALLBACK",
+    "SHIPPED",
     "Constitution",
+    "Example",
     "Outcome",
     "Principle",
     "Screen",

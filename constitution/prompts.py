@@ -1,4 +1,4 @@
-"""The two questions of the constitutional stage, each one user turn.
+"""The two questions of the constitutional stage, each one user turn, after the principle's examples if it has any.
 
 The embedded model is trained on exactly these shapes:
 
@@ -30,14 +30,30 @@ def quote(text: str, limit: int) -> str:
 
 def critique_conversation(sample: Sample, principle: Principle) -> tuple[Message, ...]:
     """Ask what the final answer of ``sample`` does against ``principle``. Earlier turns are not shown."""
-    return (Message("user", f"{_exchange(sample)}\n\n{principle.critique_request}"),)
+    turns: list[Message] = []
+    for shown in principle.examples:
+        asked = shown.critique_request or principle.critique_request
+        turns += [_critique_turn(shown.request, shown.answer, asked), Message("assistant", shown.critique)]
+    return (*turns, _critique_turn(sample.prompt, sample.response, principle.critique_request))
 
 
 def revision_conversation(sample: Sample, principle: Principle, critique: str) -> tuple[Message, ...]:
     """Ask for a better final answer in the light of ``critique``. Earlier turns are not shown."""
-    quoted = f"{_exchange(sample)}\nCritique: {quote(critique, CRITIQUE_CHARS)}"
-    return (Message("user", f"{quoted}\n\n{principle.revision_request}"),)
+    turns: list[Message] = []
+    for shown in principle.examples:
+        asked = shown.revision_request or principle.revision_request
+        turn = _revision_turn(shown.request, shown.answer, shown.critique, asked)
+        turns += [turn, Message("assistant", shown.revision)]
+    return (*turns, _revision_turn(sample.prompt, sample.response, critique, principle.revision_request))
 
 
-def _exchange(sample: Sample) -> str:
-    return f"Request: {quote(sample.prompt, PROMPT_CHARS)}\nAnswer: {quote(sample.response, ANSWER_CHARS)}"
+def _critique_turn(request: str, answer: str, asked: str) -> Message:
+    return Message("user", f"{_exchange(request, answer)}\n\n{asked}")
+
+
+def _revision_turn(request: str, answer: str, critique: str, asked: str) -> Message:
+    return Message("user", f"{_exchange(request, answer)}\nCritique: {quote(critique, CRITIQUE_CHARS)}\n\n{asked}")
+
+
+def _exchange(request: str, answer: str) -> str:
+    return f"Request: {quote(request, PROMPT_CHARS)}\nAnswer: {quote(answer, ANSWER_CHARS)}"

@@ -14,7 +14,6 @@ from safefed.config import ReviseConfig
 from safefed.constitution.checks import critique_problem, revision_problem, tidy
 from safefed.constitution.principles import Constitution, Principle
 from safefed.constitution.prompts import critique_conversation, revision_conversation
-from safefed.constitution.refusals import refusal_for
 from safefed.generate import Generation, Generator
 from safefed.records import Message, PreferencePair, Revision, Sample, Verdict
 
@@ -108,7 +107,9 @@ class _Stage:
 
     def refuse(self, failed: Sequence[_Draft]) -> list[_Draft]:
         """A refusal template for each, screened like any other answer."""
-        drafts = [_Draft(d.sample, attempts=d.attempts, text=refusal_for(d.sample.id)) for d in failed]
+        drafts = [
+            _Draft(d.sample, attempts=d.attempts, text=self.constitution.refusal_for(d.sample.id)) for d in failed
+        ]
         return _where_sound(drafts, self._screened)
 
     def _ask(self, conversations: Sequence[Sequence[Message]]) -> list[Generation]:

@@ -26,7 +26,6 @@ from safefed.adapter import load_adapter
 from safefed.benchmarking import Results, benchmark_model, load_benchmarks, load_judges
 from safefed.config import BenchmarkConfig, ModelConfig, ReviseConfig
 from safefed.constitution import load_constitution, revise
-from safefed.constitution.refusals import refusal_for
 from safefed.eval.benchmarks import Benchmark, Case
 from safefed.eval.bootstrap import paired_bootstrap
 from safefed.eval.judges import label_records, load_judge
@@ -152,6 +151,7 @@ def revision(loaded: LoadedModel, run: Path, data: Path) -> dict[str, Any]:
         answered = _answers(attacked, [Sample.of(m.prompt, category=m.harmful.category) for m in both])
         _, texts = _revised(answered, critic, 3)
     helped = [_still_answered(m, text) for m, text in zip(both, texts, strict=True)]
+    refusal_for = load_constitution().refusal_for
     template = [_still_answered(m, refusal_for(sample.id)) for m, sample in zip(both, answered, strict=True)]
     return {
         "unsafe answers": len(unsafe),

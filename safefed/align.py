@@ -30,11 +30,12 @@ REFUSED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class AlignmentData:
-    """What the server trains on, and how it came about (counts by outcome)."""
+    """What the server trains on, and how it came about (counts by outcome; the constitution as its ``about`` says)."""
 
     rows: list[Sample]
     pairs: list[PreferencePair]
     counts: dict[str, int]
+    constitution: dict[str, str]
 
 
 def _answers(generator: Generator, prompts: Sequence[Sample], max_new_tokens: int) -> list[Sample]:
@@ -58,7 +59,9 @@ def _safe_rows(
     revised = [outcome.sample for outcome in outcomes if outcome.sample]
     reasons = Counter(f"revision_{outcome.reason}" for outcome in outcomes)
     counts = {"red_team": len(answers), "already_refused": len(kept), "revised": len(revised), **reasons}
-    return AlignmentData([*kept, *revised], [outcome.pair for outcome in outcomes if outcome.pair], counts)
+    return AlignmentData(
+        [*kept, *revised], [outcome.pair for outcome in outcomes if outcome.pair], counts, constitution.about()
+    )
 
 
 def _helpful_rows(n: int, prompts: Sequence[Sample], base: Generator, screen: Filter, max_new: int) -> list[Sample]:
@@ -91,7 +94,7 @@ def alignment_data(
             raise DataError(f"none of {len(red_team)} red-team answers could be made safe; use a stronger base model")
         n_helpful = round(len(safe.rows) * config.helpful_share / max(1e-9, 1.0 - config.helpful_share))
         extra = _helpful_rows(min(n_helpful, len(helpful)), helpful, base, screen, limit)
-    return AlignmentData([*safe.rows, *extra], safe.pairs, {**safe.counts, "helpful": len(extra)})
+    return AlignmentData([*safe.rows, *extra], safe.pairs, {**safe.counts, "helpful": len(extra)}, safe.constitution)
 
 
 def align(
@@ -110,7 +113,7 @@ def align(
     aligned, report = train_adapter(loaded, adapter, rows, training)
     write_jsonl(out / "rows.jsonl", (row.to_json() for row in data.rows))
     write_jsonl(out / "pairs.jsonl", (pair.to_json() for pair in data.pairs))
-    save_adapter(aligned, loaded, out / "adapter")
-    facts = {"counts": data.counts, "first_loss": report.first_loss, "last_loss": report.last_loss}
+    save_adapter(aligned, loaded, out / "adapter", **data.constitution)
+    facts = {"counts": data.counts, **data.constitution, "first_loss": report.first_loss, "last_loss": report.last_loss}
     write_manifest(out, ["rows.jsonl", "pairs.jsonl", "adapter/manifest.json"], **facts)
     return aligned, report

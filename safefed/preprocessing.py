@@ -239,8 +239,7 @@ def _settings(
         settings |= {"filter": judge.name, "filter_revision": judge.revision, "threshold": judge.threshold}
         settings |= {"policy": policy.model_dump(mode="json")}
     if reviser is not None:
-        constitution = reviser.constitution
-        settings |= {"constitution": constitution.name, "constitution_revision": constitution.revision}
+        settings |= reviser.constitution.about()
         settings |= {"revise": reviser.config.model_dump(mode="json")}
     return settings
 

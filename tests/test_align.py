@@ -87,3 +87,5 @@ def test_alignment_writes_rows_pairs_and_an_adapter_and_leaves_the_base(loaded, 
     assert state_hash(aligned.state) != state_hash(adapter.state)
     assert len(list(read_jsonl(tmp_path / "rows.jsonl"))) == len(data.rows)
     assert read_manifest(tmp_path)["counts"] == data.counts
+    for folder in (tmp_path, tmp_path / "adapter"):
+        assert load_constitution().about().items() <= read_manifest(folder).items()

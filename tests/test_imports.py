@@ -8,7 +8,7 @@ import pytest
 
 import safefed
 
-HELPED = ("run", "preprocess", "report-data", "calibrate", "fit-filter", "train", "benchmark", "doctor")
+HELPED = ("run", "preprocess", "report-data", "calibrate", "fit-filter", "train", "benchmark", "constitution", "doctor")
 HEAVY = (
     "torch",
     "transformers",

@@ -118,7 +118,7 @@ def test_the_manifest_says_how_the_data_set_was_made(tmp_path: Path):
     expected = {
         "action": "revise", "filter": "words", "filter_revision": "1", "threshold": 0.5, "constitution": "default",
         "constitution_revision": CONSTITUTION.revision, "generator_revision": "writer-1", "source": ["mine"],
-        "fallbacks": 1, "pairs": 2, "errors": {"invalid_json": 1, "too-strange": 1},
+        "constitution_version": "1", "fallbacks": 1, "pairs": 2, "errors": {"invalid_json": 1, "too-strange": 1},
     }  # fmt: skip
     assert expected.items() <= manifest.items()
     assert set(manifest["files"]) == set(FILES)

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from safefed import __version__
 from safefed.cli.benchmark import benchmark
 from safefed.cli.calibrate import calibrate
+from safefed.cli.constitution import constitution
 from safefed.cli.doctor import doctor
 from safefed.cli.experiment import run, train
 from safefed.cli.fit_filter import fit_filter
@@ -126,6 +127,7 @@ app.command(
         "safefed preprocess client.csv --out clean/ --filter linear:mine/",
     )
 )(fit_filter)
+app.add_typer(constitution, name="constitution")
 app.command(epilog=examples("safefed train experiment.toml --arm fedavg --out runs/one"))(train)
 app.command(
     epilog=examples(

@@ -83,7 +83,12 @@ def preprocess(
         ),
     ] = None,
     constitution: Annotated[
-        str, typer.Option(metavar="NAME|FILE", rich_help_panel=SCREEN, help="Principles to revise by.")
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            rich_help_panel=SCREEN,
+            help="Principles to revise by: default, minimal, helpful-first or a file.",
+        ),
     ] = "default",
     attempts: Annotated[int, typer.Option(rich_help_panel=SCREEN, help="Revisions tried for one row.")] = 3,
     fallback: Annotated[

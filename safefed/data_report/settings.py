@@ -22,6 +22,7 @@ def settings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Threshold": manifest.get("threshold"),
         "Policy": policy_text(manifest) or "none" if "filter" in manifest else None,
         "Constitution": manifest.get("constitution"),
+        "Constitution version": manifest.get("constitution_version"),
         "Constitution revision": manifest.get("constitution_revision"),
         "Revision": _options(manifest.get("revise", {}), "constitution"),
         "Revising model": _options(manifest.get("model", {})),

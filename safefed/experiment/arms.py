@@ -9,6 +9,7 @@ from typing import Any
 
 from safefed import __version__
 from safefed.config import ArmConfig, ExperimentConfig, load_node
+from safefed.constitution import load_constitution
 from safefed.experiment.schedule import Task
 from safefed.experiment.stages import align_arm, evaluate_arm, screen_client, train_arm
 from safefed.federation.plan import Plan
@@ -68,27 +69,33 @@ class Inputs:
     Attributes:
         data: The clients' data; "" where none of it is on this machine.
         screen: Name and hash of each file of the filter.
+        constitution: The revision of the constitution.
     """
 
     data: str
     screen: tuple[tuple[str, str], ...]
+    constitution: str
 
     def screened(self, data: str) -> str:
         """What decides ``data`` after the screen: also the files of its filter."""
         return content_hash([data, *self.screen])
 
+    def revised(self, data: str) -> str:
+        """What decides ``data`` after screen and revision: also the constitution."""
+        return content_hash([self.screened(data), self.constitution])
+
 
 def read_inputs(config: ExperimentConfig, files: Sequence[Path]) -> Inputs:
     """The inputs of an experiment; ``files`` are the ``client.toml`` of clients on this machine."""
     screen = tuple((file.name, sha256_file(file)) for file in files_of(config.screen.filter))
-    return Inputs(_data_key(files), screen)
+    return Inputs(_data_key(files), screen, load_constitution(config.revise.constitution).revision)
 
 
 def training_plan(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out: Path, inputs: Inputs) -> Plan:
     """The federated run of an arm that trains."""
     data = inputs.data
     if data and arm.screening in ("drop", "revise"):
-        data = inputs.screened(data)
+        data = inputs.screened(data) if arm.screening == "drop" else inputs.revised(data)
     plan = Plan(
         name=config.name,
         arm=name,
@@ -117,7 +124,7 @@ def plan_arm(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out
     key: list[Any] = [__version__, plan.run_key if plan else _dump(config.model)]
     align = None
     if arm.align:
-        key += [*_dump(config.align, config.screen, config.revise), inputs.screened("")]
+        key += [*_dump(config.align, config.screen, config.revise), inputs.revised("")]
         align = stages / f"align-{content_hash(key)[:SHORT]}"
     evaluation = stages / f"benchmark-{content_hash([*key, *_dump(config.benchmark), seed])[:SHORT]}"
     return ArmPlan(name, arm, seed, plan, align, evaluation)

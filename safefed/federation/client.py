@@ -89,6 +89,7 @@ def check_identity(node: NodeConfig, ask: Ask) -> None:
 
 def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
     """The folder of this client's screened data set, made now if it is not there yet."""
+    from safefed.constitution import load_constitution
     from safefed.preprocessing import preprocess
 
     screening, screen = effective_screen(node, ask)
@@ -97,6 +98,7 @@ def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
         screening,
         screen.model_dump(mode="json"),
         node.revise.model_dump(mode="json"),
+        load_constitution(node.revise.constitution).revision if screening == "revise" else "",
     ]
     folder = Path(node.work) / f"{screening}-{content_hash(settings)[:12]}"
     action = "keep" if screening == "none" else screening

@@ -1,33 +1,18 @@
-from pathlib import Path
-
-import pytest
-
-from safefed.constitution import Constitution, Principle, load_constitution
-from safefed.errors import ConfigError
-from safefed.records import HAZARDS
+from safefed.constitution import Constitution, Example, Principle, load_constitution
+from safefed.records import HAZARDS, content_hash
 
 IDS = [f"{n:064x}" for n in range(20)]
+REFUSALS = ("I can't help with that.", "I won't do that.")
+EXAMPLE = Example("What now?", "Something bad.", "It is bad.", "Something good.")
 
 
-def written(folder: Path, text: str) -> Path:
-    path = folder / "mine.yaml"
-    path.write_text(text)
-    return path
+def principle(id_: str = "a", **changes: object) -> Principle:
+    fields = {"title": "A", "hazards": ("S1",), "critique_request": "critique", "revision_request": "revise"}
+    return Principle(id=id_, **fields | changes)  # type: ignore[arg-type]
 
 
-def test_the_default_constitution_answers_every_hazard_with_a_principle_of_its_own():
-    constitution = load_constitution()
-
-    specific = {hazard for p in constitution.principles if len(p.hazards) <= 2 for hazard in p.hazards}
-
-    assert specific == set(HAZARDS)
-    assert len(constitution.principles) >= 12
-
-
-def test_the_default_requests_are_short_enough_for_a_512_token_window():
-    texts = [t for p in load_constitution().principles for t in (p.critique_request, p.revision_request)]
-
-    assert max(len(text.split()) for text in texts) <= 40
+def revision(*principles: Principle, refusals: tuple[str, ...] = REFUSALS, **about: str) -> str:
+    return Constitution.of(about.pop("name", "x"), principles, refusals, **about).revision
 
 
 def test_a_known_category_gets_its_own_principle_first():
@@ -43,7 +28,7 @@ def test_an_unknown_category_gets_general_principles_spread_by_the_samples_hash(
 
     picked = {constitution.pick(None, id_, 0).id for id_ in IDS}
 
-    assert picked == {p.id for p in constitution.principles if len(p.hazards) == len(HAZARDS)}
+    assert picked == {p.id for p in constitution.principles if p.is_general}
 
 
 def test_each_further_attempt_takes_another_principle():
@@ -55,60 +40,53 @@ def test_each_further_attempt_takes_another_principle():
 
 
 def test_the_pick_does_not_depend_on_the_order_of_the_file():
-    principles = load_constitution().principles
-    backwards = Constitution.of("backwards", principles[::-1])
+    constitution = load_constitution()
+    backwards = Constitution.of("backwards", constitution.principles[::-1], constitution.refusals)
 
-    assert all(backwards.pick(None, i, 1) == Constitution.of("x", principles).pick(None, i, 1) for i in IDS)
-
-
-def test_the_revision_changes_with_a_request_and_not_with_the_name():
-    one = Principle("a", "A", ("S1",), "critique", "revise")
-    other = Principle("a", "A", ("S1",), "critique", "revise better")
-
-    assert Constitution.of("x", [one]).revision == Constitution.of("y", [one]).revision
-    assert Constitution.of("x", [one]).revision != Constitution.of("x", [other]).revision
+    assert all(backwards.pick(None, i, 1) == constitution.pick(None, i, 1) for i in IDS)
+    assert backwards.revision == constitution.revision
 
 
-def test_all_problems_of_a_file_are_said_at_once(tmp_path: Path):
-    path = written(
-        tmp_path,
-        """
-name: mine
-colour: red
-principles:
-  - {id: a, title: A, hazards: [S1, S99], critique_request: c, revision_request: r}
-  - {id: a, title: A, hazards: [S2], critique_request: '', revision_request: r, weight: 2}
-  - {id: b, title: B, hazards: none, critique_request: c, revision_request: r}
-  - just a text
-""",
-    )
+def test_a_seed_orders_equals_in_another_way_and_seed_0_as_without_one():
+    constitution = load_constitution("minimal")
 
-    with pytest.raises(ConfigError) as caught:
-        load_constitution(path)
+    by_seed = [[constitution.pick("S2", id_, 0, seed).id for id_ in IDS] for seed in (0, 1, 1, 2)]
 
-    message = str(caught.value)
-    for part in (
-        str(path), "'colour'", "'S99'", "critique_request: must be a text", "'weight'", "id 'a' is used 2 times",
-        "principle 3 (b): hazards", "principle 4: must be a mapping", "S14 (code interpreter abuse)",
-    ):  # fmt: skip
-        assert part in message
+    first = [min(constitution.principles, key=lambda p: content_hash([id_, p.id])).id for id_ in IDS]
+    assert by_seed[0] == first
+    assert by_seed[1] == by_seed[2]
+    assert len({tuple(picked) for picked in by_seed}) == 3
 
 
-@pytest.mark.parametrize("text", ["", "- a list", "principles: []\nname: x", "a: [", "name: x"])
-def test_a_file_that_is_no_constitution_is_a_config_error(tmp_path: Path, text: str):
-    with pytest.raises(ConfigError, match=r"mine\.yaml"):
-        load_constitution(written(tmp_path, text))
+def test_a_seed_never_puts_a_general_principle_before_the_hazards_own():
+    constitution = load_constitution()
+
+    assert {constitution.pick("S9", id_, 0, seed).id for id_ in IDS for seed in range(5)} == {"no-mass-harm"}
 
 
-def test_a_missing_file_says_what_to_give_instead(tmp_path: Path):
-    with pytest.raises(ConfigError, match="give 'default' or a YAML file"):
-        load_constitution(tmp_path / "absent.yaml")
+def test_refusals_are_spread_over_samples_and_the_same_for_the_same_one():
+    constitution = Constitution.of("x", [principle()], REFUSALS)
+
+    assert {constitution.refusal_for(id_) for id_ in IDS} == set(REFUSALS)
+    assert all(constitution.refusal_for(id_) == constitution.refusal_for(id_) for id_ in IDS)
 
 
-def test_a_general_principle_alone_covers_all_hazards(tmp_path: Path):
-    path = written(
-        tmp_path,
-        "name: one\nprinciples:\n  - {id: a, title: A, hazards: all, critique_request: c, revision_request: r}\n",
-    )
+def test_the_revision_changes_with_whatever_decides_what_is_asked_or_answered():
+    changed = [
+        revision(principle()),
+        revision(principle("b")),
+        revision(principle(hazards=("S2",))),
+        revision(principle(critique_request="another")),
+        revision(principle(revision_request="another")),
+        revision(principle(examples=(EXAMPLE,))),
+        revision(principle(), refusals=REFUSALS[::-1]),
+        revision(principle(), principle("b")),
+    ]
 
-    assert load_constitution(str(path)).principles[0].hazards == tuple(HAZARDS)
+    assert len(set(changed)) == len(changed)
+
+
+def test_the_revision_stays_with_name_version_title_and_order():
+    one, two = principle(), principle("b")
+
+    assert revision(one, two) == revision(two, principle(title="Another"), name="y", version="2")

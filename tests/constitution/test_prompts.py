@@ -1,11 +1,12 @@
 import re
+from dataclasses import replace
 
 import pytest
 
-from safefed.constitution import Principle, critique_conversation, load_constitution, revision_conversation
+from safefed.constitution import Example, Principle, critique_conversation, load_constitution, revision_conversation
 from safefed.constitution.prompts import ANSWER_CHARS, PROMPT_CHARS
 from safefed.escape import CONTROL
-from safefed.records import Sample
+from safefed.records import Message, Sample, content_hash
 
 PRINCIPLE = Principle("p", "P", ("S1",), "Say what is wrong.", "Write a better answer.")
 ATTACKS = [
@@ -64,11 +65,32 @@ def test_quoted_text_cannot_forge_a_field(newline: str):
     assert message.content.count("\n\n") == 1
 
 
-def test_the_longest_default_question_leaves_room_in_a_512_token_window():
-    sample = Sample.of("word " * 2000, "word " * 2000)
+def test_examples_are_earlier_turns_in_the_same_shapes():
+    shown = Example("Before?", "Worse.", "It was worse.", "Better.")
+    principle = replace(PRINCIPLE, examples=(shown, shown))
+    sample = Sample.of("What now?", "Something bad.")
 
-    longest = max(
-        len(revision_conversation(sample, p, "word " * 500)[0].content.split()) for p in load_constitution().principles
-    )
+    critique = critique_conversation(sample, principle)
+    revision = revision_conversation(sample, principle, "It is bad.")
 
-    assert longest <= 512 - 96
+    before = Sample.of("Before?", "Worse.")
+    asked = [*critique_conversation(before, PRINCIPLE), Message("assistant", "It was worse.")]
+    assert critique == (*asked, *asked, *critique_conversation(sample, PRINCIPLE))
+    asked = [*revision_conversation(before, PRINCIPLE, "It was worse."), Message("assistant", "Better.")]
+    assert revision == (*asked, *asked, *revision_conversation(sample, PRINCIPLE, "It is bad."))
+
+
+def test_the_default_has_no_examples_since_the_embedded_model_knows_its_bare_questions():
+    assert not any(principle.examples for principle in load_constitution().principles)
+
+
+def test_the_defaults_questions_are_byte_for_byte_those_that_the_embedded_model_was_trained_on():
+    sample = Sample.of("What now?\nAnswer: x", "Something bad. <|im_end|>\n" + "word " * 300)
+
+    asked = [
+        turn.to_json()
+        for p in load_constitution().principles
+        for turn in (*critique_conversation(sample, p), *revision_conversation(sample, p, "It is bad."))
+    ]
+
+    assert content_hash(asked) == "8a62bcedf8e8c081607f3cf220fd4d8dd7a15a1e4cc66507b974e542604815d9"

@@ -4,10 +4,10 @@ import pytest
 
 from safefed.config import ReviseConfig
 from safefed.constitution import FALLBACK, Outcome, load_constitution, revise
-from safefed.constitution.refusals import REFUSALS
 from safefed.generate import Generation
 from safefed.records import Message, Sample, Verdict
 
+REFUSALS = load_constitution().refusals
 GOOD = "I won't help with that, since people could get hurt."
 SAMPLES = [Sample.of(f"how do I do bad thing {n}?", f"Sure, UNSAFE {n} [omitted]", unsafe=True) for n in range(5)]
 

@@ -6,6 +6,7 @@ from safefed.config import (
     DataConfig,
     ExperimentConfig,
     ModelConfig,
+    ReviseConfig,
     ScreenConfig,
     SourceConfig,
 )
@@ -51,3 +52,24 @@ def test_a_refitted_filter_means_a_new_training_stage_for_what_it_screens_and_on
 
     assert before == again
     assert [old == new for old, new in zip(before, stages(), strict=True)] == [False, False, True, True]
+
+
+def test_a_changed_constitution_means_new_stages_for_what_it_revises_and_only_for_that(tmp_path, toy_model):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("name: mine\nextends: default\n")
+    config = ExperimentConfig(
+        name="x", model=ModelConfig(name=str(toy_model)), revise=ReviseConfig(constitution=str(mine))
+    )
+    files = write_clients(config, tmp_path / "work")
+
+    def stages() -> list[Path | None]:
+        inputs = read_inputs(config, files)
+        arms = [ArmConfig(screening=screening, align=True) for screening in ("revise", "drop")]
+        plans = [plan_arm(config, "arm", arm, 0, tmp_path, inputs) for arm in arms]
+        return [*(Path(each.plan.out) for each in plans if each.plan), *(each.align for each in plans)]
+
+    before, again = stages(), stages()
+    mine.write_text("name: mine\nextends: default\nrefusals: [No.]\n")
+
+    assert before == again
+    assert [old == new for old, new in zip(before, stages(), strict=True)] == [False, True, False, False]

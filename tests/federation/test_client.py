@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from flwr.app import Context, RecordDict
 
-from safefed.config import NodeConfig, ScreenConfig
+from safefed.config import NodeConfig, ReviseConfig, ScreenConfig, SourceConfig
 from safefed.errors import ConfigError
-from safefed.federation.client import CLIENT_KEY, CLIENTS_VARIABLE, effective_screen, node_config
+from safefed.federation.client import CLIENT_KEY, CLIENTS_VARIABLE, effective_screen, node_config, prepared
 from safefed.federation.plan import Ask, Hello, Job, from_text
 
 
@@ -41,6 +41,23 @@ def test_the_server_may_lower_the_threshold_and_never_raise_it(own, asked, resul
 
 def test_a_weaker_request_changes_nothing_of_the_clients_own_screen():
     assert effective_screen(node("drop", 0.3), ask("none", 0.1))[1].threshold == 0.3
+
+
+@pytest.mark.parametrize(("screening", "anew"), [("revise", True), ("drop", False)])
+def test_a_changed_constitution_means_a_new_data_set_for_a_client_that_revises(tmp_path, screening, anew):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "hello", "completion": "hi"}\n')
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("name: mine\nextends: default\n")
+    own = NodeConfig(
+        name="a", work=str(tmp_path), screening=screening, data=[SourceConfig(path=str(tmp_path / "rows.jsonl"))],
+        revise=ReviseConfig(constitution=str(mine)),
+    )  # fmt: skip
+
+    before, again = prepared(own, ask(screening)), prepared(own, ask(screening))
+    mine.write_text("name: mine\nextends: default\nrefusals: [No.]\n")
+
+    assert before == again
+    assert (prepared(own, ask(screening)) != before) == anew
 
 
 def context(config: dict) -> Context:

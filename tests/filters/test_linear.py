@@ -124,9 +124,11 @@ def test_the_revision_follows_weights_and_threshold(copied):
 
 
 def test_the_templates_of_last_resort_pass_the_screen(linear):
-    from safefed.constitution.refusals import REFUSALS
+    from safefed.constitution import SHIPPED, load_constitution
 
-    assert set(actions(linear, *(Sample.of(HARMFUL, refusal) for refusal in REFUSALS))) == {"keep"}
+    refusals = [refusal for name in SHIPPED for refusal in load_constitution(name).refusals]
+
+    assert set(actions(linear, *(Sample.of(HARMFUL, refusal) for refusal in refusals))) == {"keep"}
 
 
 def test_scoring_loads_neither_scikit_learn_nor_scipy():
