@@ -214,19 +214,41 @@ class TrainConfig(Section):
 
 
 class AlignConfig(Section):
-    """Server-side constitutional alignment of the global model (SFT on revisions of its own answers).
+    """Server-side constitutional alignment of the global model: supervised fine-tuning, then preferences (DPO).
 
-    ``prompts`` are red-team prompts ([] = the embedded set); ``helpful_share`` of the training rows are the base
-    model's own answers to harmless prompts, against over-refusal.
+    The model answers ``n_prompts`` red-team prompts (``prompts``; [] = the embedded set) and ``n_helpful`` harmless
+    ones (``helpful``; best are look-alikes of harmful ones, [] = the embedded set, half of which are). Red-team answers
+    that do not decline are critiqued and revised by ``critic``: the base model without the adapter, the global model
+    itself, or the endpoint of ``revise``.
+
+    ``steps`` are of supervised fine-tuning on safe answers, with ``helpful_share`` of the rows being helpful answers;
+    ``dpo_steps`` are of preference training on revisions over the answers they replaced, and on help over refusal for
+    up to ``n_contrast`` harmless prompts. Either may be 0, not both. ``tokens`` and ``seconds`` bound each of the two.
+    Alignment runs once after the last round, or after every ``every``-th round.
     """
 
     prompts: list[SourceConfig] = []
     n_prompts: Count = 128
     helpful: list[SourceConfig] = []
-    helpful_share: Share = 0.5
-    steps: Count = 40
+    n_helpful: Count = 256
+    every: Count | None = None
+    critic: Literal["base", "self", "endpoint"] = "base"
+    helpful_share: Annotated[float, Field(ge=0, lt=1)] = 0.75
+    n_contrast: Annotated[int, Field(ge=0)] = 128
+    steps: Annotated[int, Field(ge=0)] = 40
+    dpo_steps: Annotated[int, Field(ge=0)] = 40
     batch_size: Count = 8
     learning_rate: Positive = 5e-4
+    dpo_learning_rate: Positive = 2e-4
+    beta: Positive = 0.1
+    tokens: Count | None = None
+    seconds: Positive | None = None
+
+    @model_validator(mode="after")
+    def _trains(self) -> Self:
+        if not self.steps and not self.dpo_steps:
+            raise ValueError("steps and dpo_steps are both 0, so nothing would be learnt; set one of them")
+        return self
 
 
 class BenchmarkConfig(Section):
@@ -241,11 +263,16 @@ class BenchmarkConfig(Section):
 
 
 class ArmConfig(Section):
-    """One arm: whether it trains at all, how client rows are screened, and whether the server aligns."""
+    """One arm: whether it trains at all, how client rows are screened, and whether the server aligns.
+
+    ``settings`` are its own values in the experiment's sections ``train`` and ``align``, e.g.
+    ``settings = { align = { dpo_steps = 0 } }``.
+    """
 
     train: bool = True
     screening: Screening = "none"
     align: bool = False
+    settings: dict[Literal["train", "align"], dict[str, Any]] = {}
 
     @model_validator(mode="after")
     def _trains(self) -> Self:
@@ -285,6 +312,20 @@ class ExperimentConfig(Section):
         if taken := sorted({"stages", "work"} & self.arms.keys()):
             raise ValueError(f"no arm can be called {taken[0]!r}: the run folder has a folder of that name")
         return self
+
+    @model_validator(mode="after")
+    def _arms_settings_are_known(self) -> Self:
+        for name in self.arms:
+            self.for_arm(name)
+        return self
+
+    def for_arm(self, name: str) -> Self:
+        """The experiment with the settings of one of its arms. Raises ConfigError if they are no settings."""
+        own = self.arms[name].settings
+        sections: dict[str, Section] = {"train": self.train, "align": self.align}
+        trees = {key: {**sections[key].model_dump(), **values} for key, values in own.items()}
+        where = f"arm {name!r}"
+        return self.model_copy(update={key: parse(type(sections[key]), tree, where) for key, tree in trees.items()})
 
     @model_validator(mode="after")
     def _policy_can_be_kept(self) -> Self:

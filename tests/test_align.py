@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 
 from safefed.adapter import fresh_adapter, read_adapter, state_hash
-from safefed.align import align, alignment_data
+from safefed.align import AlignmentData, AlignSettings, align, align_adapter, alignment_data
 from safefed.config import AlignConfig, LoraSettings, ModelConfig, ReviseConfig
 from safefed.constitution import load_constitution
 from safefed.errors import DataError
+from safefed.generate import LocalGenerator
 from safefed.models import LoadedModel, load_model, weights_hash
-from safefed.records import Sample, Verdict
-from safefed.store import read_jsonl, read_manifest
+from safefed.records import PreferencePair, Sample, Verdict
+from safefed.store import read_json, read_jsonl, read_manifest
 
 RED = [Sample.of(f"red-team request {i}") for i in range(6)]
 HELPFUL = [Sample.of(f"harmless question {i}") for i in range(12)]
 REVISE = ReviseConfig(max_new_tokens=6)
-CONFIG = AlignConfig(steps=2, batch_size=2, helpful_share=0.5)
+CONFIG = AlignConfig(steps=2, dpo_steps=2, batch_size=2, helpful_share=0.5)
 
 
 class Screen:
@@ -64,11 +65,32 @@ def test_answers_that_decline_are_kept_and_every_other_is_replaced(loaded):
 
 
 def test_helpful_rows_make_up_the_share_that_was_asked_for(loaded):
-    _, half = build(loaded, lambda _: (0.1, 0.9))
-    _, none = build(loaded, lambda _: (0.1, 0.9), config=CONFIG.model_copy(update={"helpful_share": 0.0}))
+    def decide(sample: Sample) -> tuple[float, float]:
+        return (0.1, 0.1) if sample.prompt.startswith("harmless") else (0.1, 0.9)
+
+    _, half = build(loaded, decide)
+    _, none = build(loaded, decide, config=CONFIG.model_copy(update={"helpful_share": 0.0}))
 
     assert half.counts["helpful"] == 6
     assert none.counts["helpful"] == 0
+
+
+def test_an_answer_that_declines_a_harmless_prompt_is_never_a_helpful_row(loaded):
+    _, data = build(loaded, lambda _: (0.1, 0.9))
+
+    assert data.counts["helpful"] == 0
+    assert data.counts["needlessly_refused"] == len(HELPFUL)
+    assert data.pairs == []
+
+
+def test_help_is_preferred_to_a_refusal_for_as_many_harmless_prompts_as_were_asked_for(loaded):
+    def decide(sample: Sample) -> tuple[float, float]:
+        return (0.1, 0.1) if sample.prompt.startswith("harmless") else (0.1, 0.9)
+
+    _, data = build(loaded, decide, config=CONFIG.model_copy(update={"n_contrast": 5}))
+
+    assert data.counts["contrast_pairs"] == len(data.pairs) == 5
+    assert all(pair.rejected in load_constitution().refusals for pair in data.pairs)
 
 
 def test_with_no_safe_answer_at_all_alignment_refuses_to_train(loaded):
@@ -76,16 +98,68 @@ def test_with_no_safe_answer_at_all_alignment_refuses_to_train(loaded):
         build(loaded, lambda _: (0.9, 0.1))
 
 
-def test_alignment_writes_rows_pairs_and_an_adapter_and_leaves_the_base(loaded, tmp_path):
-    before = weights_hash(loaded.model)
-    adapter, data = build(loaded, lambda _: (0.1, 0.9))
+def test_the_critic_is_recorded_and_may_be_the_base_or_the_global_model_itself(loaded):
+    critics = {
+        critic: build(loaded, lambda _: (0.1, 0.9), config=CONFIG.model_copy(update={"critic": critic}))[1].critic
+        for critic in ("base", "self")
+    }
 
-    aligned, _ = align(loaded, adapter, data, tmp_path, config=CONFIG, max_length=128, seed=3)
+    assert critics["base"] == LocalGenerator(loaded, base_only=True).revision
+    assert critics["self"] != critics["base"]
+
+
+def test_an_endpoint_as_critic_has_to_be_configured(loaded):
+    with pytest.raises(DataError, match=r"revise\.generator"):
+        build(loaded, lambda _: (0.1, 0.9), config=CONFIG.model_copy(update={"critic": "endpoint"}))
+
+
+def run(loaded: LoadedModel, out: Path, **changes):
+    settings = AlignSettings(align=CONFIG.model_copy(update=changes), revise=REVISE, max_length=128)
+    adapter = fresh_adapter(loaded, LoraSettings(rank=2), seed=1)
+    data = AlignmentData([Sample.of("q", "a")] * 2, [PreferencePair("q", "good", "bad")] * 2, {"red_team": 2}, "me")
+    return adapter, align(loaded, adapter, data, out, settings=settings, seed=3, cost={})
+
+
+def test_alignment_writes_rows_pairs_cost_and_an_adapter_and_leaves_the_base(loaded, tmp_path):
+    before = weights_hash(loaded.model)
+
+    adapter, aligned = run(loaded, tmp_path)
 
     assert weights_hash(loaded.model) == before
     assert state_hash(read_adapter(tmp_path / "adapter", loaded).state) == state_hash(aligned.state)
     assert state_hash(aligned.state) != state_hash(adapter.state)
-    assert len(list(read_jsonl(tmp_path / "rows.jsonl"))) == len(data.rows)
-    assert read_manifest(tmp_path)["counts"] == data.counts
-    for folder in (tmp_path, tmp_path / "adapter"):
-        assert load_constitution().about().items() <= read_manifest(folder).items()
+    assert len(list(read_jsonl(tmp_path / "rows.jsonl"))) == len(list(read_jsonl(tmp_path / "pairs.jsonl"))) == 2
+    manifest = read_manifest(tmp_path)
+    assert (manifest["start"], manifest["critic"]) == (state_hash(adapter.state), "me")
+    assert manifest["sft"]["steps"] == manifest["dpo"]["steps"] == 2
+    assert manifest["sft"]["tokens"] > 0
+    assert read_json(tmp_path / "cost.json")["training_seconds"] > 0
+
+
+@pytest.mark.parametrize(("left_out", "kept"), [("steps", "dpo"), ("dpo_steps", "sft")])
+def test_either_half_of_the_training_can_be_left_out(loaded, tmp_path, left_out, kept):
+    run(loaded, tmp_path, **{left_out: 0})
+
+    assert {"sft", "dpo"} & read_manifest(tmp_path).keys() == {kept}
+
+
+def test_a_budget_of_tokens_bounds_each_half(loaded, tmp_path):
+    run(loaded, tmp_path, tokens=1, steps=9, dpo_steps=9)
+
+    assert [read_manifest(tmp_path)[part]["steps"] for part in ("sft", "dpo")] == [1, 1]
+
+
+def test_an_alignment_of_another_adapter_is_not_taken_for_this_one(toy_model, tmp_path):
+    loaded = load_model(ModelConfig(name=str(toy_model)))
+    small = {"n_prompts": 4, "n_helpful": 4, "dpo_steps": 0}
+    settings = AlignSettings(align=CONFIG.model_copy(update=small), revise=REVISE)
+    one, other = (fresh_adapter(loaded, LoraSettings(rank=2), seed=seed) for seed in (1, 2))
+
+    first = align_adapter(loaded, one, settings, tmp_path, seed=0, training_seed=0)
+    written = (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
+    again = align_adapter(loaded, one, settings, tmp_path, seed=0, training_seed=0)
+    unchanged = (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
+    second = align_adapter(loaded, other, settings, tmp_path, seed=0, training_seed=0)
+
+    assert written == unchanged
+    assert state_hash(first.state) == state_hash(again.state) != state_hash(second.state)

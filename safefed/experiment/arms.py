@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safefed import __version__
+from safefed.align import AlignSettings
 from safefed.config import ArmConfig, ExperimentConfig, load_node
 from safefed.constitution import load_constitution
 from safefed.experiment.schedule import Task
@@ -43,6 +44,13 @@ class ArmPlan:
         """The filters that chose this arm's data or verified its alignment: no independent judges of the result."""
         chose = self.arm.align or self.arm.screening in ("drop", "revise")
         return (config.screen.filter,) if chose else ()
+
+    @property
+    def alignments(self) -> list[Path]:
+        """The folders of this arm's alignments that are there: one after the last round, or one per k rounds."""
+        if self.align or self.plan is None:
+            return [self.align] if self.align else []
+        return sorted((Path(self.plan.out) / "align").glob("round_*"))
 
     @property
     def adapter(self) -> Path | None:
@@ -91,11 +99,19 @@ def read_inputs(config: ExperimentConfig, files: Sequence[Path]) -> Inputs:
     return Inputs(_data_key(files), screen, load_constitution(config.revise.constitution).revision)
 
 
+def _align_settings(config: ExperimentConfig) -> AlignSettings:
+    length = config.train.max_length
+    return AlignSettings(align=config.align, screen=config.screen, revise=config.revise, max_length=length)
+
+
 def training_plan(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out: Path, inputs: Inputs) -> Plan:
     """The federated run of an arm that trains."""
+    between = arm.align and config.align.every is not None
     data = inputs.data
-    if data and arm.screening in ("drop", "revise"):
-        data = inputs.screened(data) if arm.screening == "drop" else inputs.revised(data)
+    if between or (data and arm.screening == "revise"):
+        data = inputs.revised(data)
+    elif data and arm.screening == "drop":
+        data = inputs.screened(data)
     plan = Plan(
         name=config.name,
         arm=name,
@@ -106,6 +122,7 @@ def training_plan(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int
         screening=arm.screening,
         screen=config.screen,
         threads=config.threads,
+        align=_align_settings(config) if between else None,
         data=data,
         out="",
         resume=True,
@@ -123,8 +140,8 @@ def plan_arm(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out
     plan = training_plan(config, name, arm, seed, out, inputs) if arm.train else None
     key: list[Any] = [__version__, plan.run_key if plan else _dump(config.model)]
     align = None
-    if arm.align:
-        key += [*_dump(config.align, config.screen, config.revise), inputs.revised("")]
+    if arm.align and not config.align.every:
+        key += [*_dump(_align_settings(config)), inputs.revised("")]
         align = stages / f"align-{content_hash(key)[:SHORT]}"
     evaluation = stages / f"benchmark-{content_hash([*key, *_dump(config.benchmark), seed])[:SHORT]}"
     return ArmPlan(name, arm, seed, plan, align, evaluation)
@@ -145,7 +162,7 @@ def arm_tasks(arm: ArmPlan, config: ExperimentConfig, files: Sequence[Path]) -> 
         tasks.append(Task(Path(arm.plan.out).name, "train", f"train {arm.title}", train_arm, train_args, needs))
     if arm.align and arm.plan:
         trained = Path(arm.plan.out) / "adapter"
-        align_args = (config, trained, arm.align, arm.seed)
+        align_args = (config.model, _align_settings(config), trained, arm.align, arm.seed)
         tasks.append(Task(arm.align.name, "align", f"align {arm.title}", align_arm, align_args, [tasks[-1].name]))
     needs = [tasks[-1].name] if tasks else []
     evaluation_args = (config, arm.adapter, arm.evaluation, arm.seed, arm.screened_by(config))

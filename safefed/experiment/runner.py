@@ -37,7 +37,8 @@ def _check_overlap(config: ExperimentConfig, files: Sequence[Path]) -> None:
 
     cases = [case for benchmark in load_benchmarks(config.benchmark) for case in benchmark.cases]
     sources = [source for file in files for source in load_node(file).data]
-    for what, pool in {"client data": sources, "align.prompts": config.align.prompts}.items():
+    pools = {"client data": sources, "align.prompts": config.align.prompts, "align.helpful": config.align.helpful}
+    for what, pool in pools.items():
         samples, _ = read_pool(pool)
         prompts = (m.content for sample in samples for m in sample.messages if m.role == "user")
         require_disjoint(cases, prompts, what)
@@ -103,9 +104,11 @@ def run(
     _check_overlap(config, files)
     inputs = read_inputs(config, files)
     arms = [
-        plan_arm(config, name, arm, seed, out, inputs) for name, arm in config.arms.items() for seed in config.seeds
+        plan_arm(config.for_arm(name), name, arm, seed, out, inputs)
+        for name, arm in config.arms.items()
+        for seed in config.seeds
     ]
-    stages = [(arm, task) for arm in arms for task in arm_tasks(arm, config, files)]
+    stages = [(arm, task) for arm in arms for task in arm_tasks(arm, config.for_arm(arm.name), files)]
     tasks = in_order(task for _, task in stages)
     finished = {task.name for task in tasks if _is_finished(task, out)}
     done = run_tasks(
@@ -162,6 +165,7 @@ def train(
     if not config.arms[arm].train:
         raise ConfigError(f"arm {arm!r} does not train; choose another with --arm")
     files = _start(config, out, resume)
+    config = config.for_arm(arm)
     plan = training_plan(config, arm, config.arms[arm], config.seeds[0], out, read_inputs(config, files))
     with torch_threads(config.threads):
         adapter = run_engine(config.engine, plan, files, progress or Silent())

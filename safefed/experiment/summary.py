@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safefed import __version__
+from safefed.align.stage import COST
 from safefed.benchmarking import merge_seeds
 from safefed.config import ExperimentConfig
 from safefed.eval.report import write_report
 from safefed.federation.checkpoint import round_metrics
-from safefed.store import read_json, write_json
+from safefed.store import MANIFEST, read_json, write_json
 
 if TYPE_CHECKING:
     from safefed.experiment.arms import ArmPlan
@@ -42,6 +43,15 @@ def training_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
+def alignment_facts(folders: Sequence[Path]) -> dict[str, Any]:
+    """Counts of the first alignment, and what all of them cost: seconds, training steps and the tokens they read."""
+    manifests, costs = [read_json(f / MANIFEST) for f in folders], [read_json(f / COST) for f in folders]
+    trained = [manifest[part] for manifest in manifests for part in ("sft", "dpo") if part in manifest]
+    spent = {key: sum(report[key] for report in trained) for key in ("steps", "tokens")}
+    seconds = {key: round(sum(cost[key] for cost in costs), 2) for key in ("data_seconds", "training_seconds")}
+    return {**manifests[0]["counts"], "alignments": len(folders), **spent, **seconds}
+
+
 def arm_summary(arms: Sequence[ArmPlan], done: Mapping[str, Done]) -> dict[str, Any]:
     """One arm over its seeds: screening counts, training facts, benchmarks by judge."""
     merged = merge_seeds([done[arm.evaluation.name].result for arm in arms])
@@ -50,8 +60,8 @@ def arm_summary(arms: Sequence[ArmPlan], done: Mapping[str, Done]) -> dict[str, 
         seconds = sum(done[Path(arm.plan.out).name].seconds for arm in arms if arm.plan)
         summary["screening"] = _screening(arms[0].plan)
         summary["train"] = {**training_facts(arms[0].plan), "seconds": round(seconds, 2)}
-    if arms[0].align:
-        summary["align"] = read_json(arms[0].align / "manifest.json")["counts"]
+    if found := arms[0].alignments:
+        summary["align"] = alignment_facts(found)
     return summary
 
 

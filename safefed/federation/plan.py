@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from safefed import __version__
+from safefed.align import AlignSettings
 from safefed.config import (
     ClientName,
     Count,
@@ -38,7 +39,8 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class Plan(Section):
     """Everything that decides one federated training run; the operator gives it to the server.
 
-    ``out`` is a folder on the server. ``clients`` is how many clients must be there before the first round. ``data``
+    With ``align`` the server aligns the global model after every ``align.align.every``-th round. ``out`` is a folder on
+    the server. ``clients`` is how many clients must be there before the first round. ``data``
     is a hash of the clients' data where they live on this machine, "" where each node has its own.
     """
 
@@ -52,6 +54,7 @@ class Plan(Section):
     screening: Screening = "none"
     screen: ScreenConfig = ScreenConfig()
     threads: Count = 1
+    align: AlignSettings | None = None
     data: str = ""
     out: str
     resume: bool = False
@@ -60,6 +63,11 @@ class Plan(Section):
     def run_key(self) -> str:
         """Hash of what decides the result: not where it is written, whether it resumes, or which arm it is for."""
         return content_hash(self.model_dump(mode="json", exclude={"out", "resume", "arm"}))
+
+    def aligns_after(self, server_round: int) -> bool:
+        """Whether the global model is aligned after this round."""
+        every = self.align and self.align.align.every
+        return bool(every) and server_round % every == 0
 
 
 class Ask(Section):

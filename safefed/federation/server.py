@@ -11,7 +11,8 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
-from safefed.adapter import Adapter, fresh_adapter, save_adapter
+from safefed.adapter import Adapter, fresh_adapter, save_adapter, state_hash
+from safefed.align import align_adapter
 from safefed.errors import ConfigError, DataError, QuorumError
 from safefed.federation.checkpoint import drop_unfinished, last_round, save_round
 from safefed.federation.plan import JOB_KEY, Ask, Hello, Job, Plan, derived_seed, from_text
@@ -197,12 +198,23 @@ def _rounds(
         for server_round in range(done + 1, plan.train.rounds + 1):
             roster.refresh()
             adapter, losses = _one_round(grid, plan, strategy, adapter, server_round, audit)
+            adapter = _aligned(plan, loaded, adapter, server_round, audit)
             size = sum(array.nbytes for array in adapter.state.values())
             replies = sum(verdict.reason != "missing" for verdict in strategy.verdicts)
             traffic = {"bytes_down": size * strategy.n_asked, "bytes_up": size * replies}
             save_round(adapter, loaded, plan, server_round, audit.head, losses | traffic)
             advance(1)
     save_adapter(adapter, loaded, out / "adapter", run=plan.run_key, rounds=plan.train.rounds, arm=plan.arm)
+
+
+def _aligned(plan: Plan, loaded: LoadedModel, adapter: Adapter, server_round: int, audit: Audit) -> Adapter:
+    """The round's global model after constitutional alignment, if it is due; each time on other prompts."""
+    if plan.align is None or not plan.aligns_after(server_round):
+        return adapter
+    out, seed = Path(plan.out) / "align" / f"round_{server_round:04d}", derived_seed("align", plan.seed, server_round)
+    adapter = align_adapter(loaded, adapter, plan.align, out, seed=seed, training_seed=seed)
+    audit.append("align", round=server_round, adapter=state_hash(adapter.state))
+    return adapter
 
 
 def plan_of(run_config: Mapping[str, Any]) -> Plan:
