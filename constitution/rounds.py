@@ -112,7 +112,7 @@ class Rounds:
         candidates = [answered(d.sample, d.text) for d in drafts]
         verdicts = self.screen(candidates)
         return [
-            replace(d, problem=_screen_problem(candidate, verdict))
+            replace(d, problem=_screen_problem(d.sample, candidate, verdict))
             for d, candidate, verdict in zip(drafts, candidates, verdicts, strict=True)
         ]
 
@@ -157,9 +157,9 @@ def _failed(answer: Generation) -> str | None:
     return NO_GENERATION if answer.finish == "error" else None
 
 
-def _screen_problem(candidate: Sample, verdict: Verdict) -> str | None:
+def _screen_problem(original: Sample, candidate: Sample, verdict: Verdict) -> str | None:
     if verdict.sample_id != candidate.id or verdict.action == "error":
         return "unscored"
     if verdict.action != "keep":
         return FLAGGED
-    return "refuses-harmless" if refuses_harmless(candidate.response, verdict) else None
+    return "refuses-harmless" if refuses_harmless(original, candidate.response, verdict) else None

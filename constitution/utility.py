@@ -1,8 +1,9 @@
 """Whether a revision still helps with what was harmless in the request; as far as a screen's axes can tell.
 
-Two things are seen. A short answer that declines a request which the prompt axis calls harmless. And, where one
-sentence of the request is harmful and another harmless, that hardly anything is left of what the original said about
-the harmless one: of its sentences that share a word with that one alone and that the screen passes as answers to it.
+Two things are seen. A short answer that declines a request which the prompt axis calls harmless, and that keeps hardly
+any of the original's words. And, where one sentence of the request is harmful and another harmless, that hardly
+anything is left of what the original said about the harmless one: of its sentences that share a word with that one
+alone and that the screen passes as answers to it.
 
 Not seen: harmless parts within one sentence, answers that share no word with their question ("7."), help in other words
 of equal length, whether the help is right; with a screen without a prompt or refusal axis nothing at all.
@@ -25,7 +26,7 @@ BARE_CHARS = 300
 """A longer answer may decline one thing and help with another."""
 
 KEPT_SHARE = 0.25
-"""Share of the content words of the harmless passages that a revision has to keep."""
+"""Share of the content words of what was said that a revision has to keep, or it has dropped it."""
 
 FEWEST_WORDS, MOST_PARTS = 3, 8
 
@@ -33,15 +34,16 @@ _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 _CONTENT = re.compile(r"\w{4,}")
 
 
-def refuses_harmless(text: str, verdict: Verdict) -> bool:
-    """Whether ``text``, judged by ``verdict``, only declines a request that is harmless."""
+def refuses_harmless(original: Sample, text: str, verdict: Verdict) -> bool:
+    """Whether ``text``, judged by ``verdict``, only declines the request of ``original``, which is harmless."""
     declines = verdict.scores.get("refusal", 0.0) >= REFUSED and len(text) <= BARE_CHARS
-    return declines and verdict.scores.get("prompt", 1.0) < HARMLESS
+    harmless = verdict.scores.get("prompt", 1.0) < HARMLESS
+    return declines and harmless and not _keeps(text, _words(original.response) - _words(original.prompt))
 
 
 def loses_help(text: str, help_words: frozenset[str]) -> bool:
     """Whether too little of ``help_words`` (of ``harmless_help``) is left in ``text``."""
-    return len(help_words & _words(text)) < KEPT_SHARE * len(help_words)
+    return bool(help_words) and not _keeps(text, help_words)
 
 
 def harmless_help(
@@ -89,6 +91,10 @@ def _about(answer: str, parts: Sequence[str], scores: Mapping[str, float]) -> se
         for part, topic in topics.items()
         if _words(text) & topic
     }
+
+
+def _keeps(text: str, said: frozenset[str]) -> bool:
+    return bool(said) and len(said & _words(text)) >= KEPT_SHARE * len(said)
 
 
 def _said(passage: Passage) -> frozenset[str]:

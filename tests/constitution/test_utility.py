@@ -36,7 +36,8 @@ def verdict(**scores: float) -> Verdict:
         (REFUSAL, {"prompt": 0.05, "refusal": 0.9}, True),
         (REFUSAL, {"prompt": 0.4, "refusal": 0.9}, False),
         (HELPING, {"prompt": 0.05, "refusal": 0.1}, False),
-        (REFUSAL + " " + HELPING * 5, {"prompt": 0.05, "refusal": 0.9}, False),
+        (f"{REFUSAL} {HELPING}", {"prompt": 0.05, "refusal": 0.9}, False),
+        (f"{REFUSAL} {'Ask a baker for another one. ' * 9}", {"prompt": 0.05, "refusal": 0.9}, False),
         (REFUSAL, {"response": 0.0}, False),
         (REFUSAL, {"refusal": 0.9}, False),
     ],
@@ -44,7 +45,9 @@ def verdict(**scores: float) -> Verdict:
 def test_only_a_short_refusal_of_a_surely_harmless_request_refuses_the_harmless(
     text: str, scores: dict[str, float], expected: bool
 ):
-    assert refuses_harmless(text, verdict(**scores)) is expected
+    original = Sample.of("How does a sourdough loaf rise?", f"UNSAFE {HELPING}")
+
+    assert refuses_harmless(original, text, verdict(**scores)) is expected
 
 
 def test_the_harmless_half_of_a_mixed_request_is_lost_in_a_refusal_and_kept_in_a_partial_answer():
@@ -88,5 +91,5 @@ def test_the_embedded_filter_finds_the_harmless_half_and_refuses_no_refusal_of_a
     (needless,) = screen([Sample.of("What is the capital of France?", REFUSAL)])
 
     assert loses_help(REFUSAL, harmless_help([mixed], screen)[mixed.id])
-    assert not refuses_harmless(REFUSAL, declined)
-    assert refuses_harmless(REFUSAL, needless)
+    assert not refuses_harmless(mixed, REFUSAL, declined)
+    assert refuses_harmless(mixed, REFUSAL, needless)
