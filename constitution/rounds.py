@@ -70,7 +70,9 @@ class Rounds:
     def refuse(self, failed: Sequence[Draft]) -> list[Draft]:
         """A refusal template for each, screened like any other answer."""
         texts = [self.constitution.refusal_for(d.sample.id) for d in failed]
-        templates = [Draft(d.sample, d.verdict, t, None, attempts=d.attempts) for d, t in zip(failed, texts, strict=True)]
+        templates = [
+            Draft(d.sample, d.verdict, t, None, attempts=d.attempts) for d, t in zip(failed, texts, strict=True)
+        ]
         return _where(None, templates, self._screened)
 
     def _round(self, drafts: Sequence[Draft]) -> list[Draft]:

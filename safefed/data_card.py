@@ -50,6 +50,7 @@ _MADE_BY = {
     "filter_revision": "Filter revision",
     "threshold": "Threshold",
     "constitution": "Constitution",
+    "constitution_version": "Constitution version",
     "constitution_revision": "Constitution hash",
     "generator_revision": "Revising model's revision",
     "safefed": "safefed",

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from safefed.config import ReviseConfig
 from safefed.constitution import FALLBACK, Outcome, load_constitution, revise
-from safefed.constitution.refusals import REFUSALS
 from safefed.errors import IntegrityError
 from safefed.escape import has_control, neutralise
 from safefed.generate import Generation
@@ -262,7 +261,7 @@ def test_no_text_of_a_sample_or_a_model_steers_a_question(prompt: str, answer: s
     (outcome,) = outcomes
     assert outcome.sample is not None
     assert "UNSAFE" not in outcome.sample.response
-    assert outcome.reason == "revised" or outcome.sample.response in REFUSALS
+    assert outcome.reason == "revised" or outcome.sample.response in CONSTITUTION.refusals
 
 
 @given(text=attack)
