@@ -6,7 +6,8 @@ from safefed.constitution.load import load_constitution
 from safefed.constitution.principles import Constitution, Example, Principle
 from safefed.constitution.prompts import critique_conversation, revision_conversation
 from safefed.constitution.read import SHIPPED
-from safefed.constitution.stage import FALLBACK, Outcome, Screen, revise
+from safefed.constitution.rounds import Screen
+from safefed.constitution.stage import FALLBACK, Outcome, revise
 
 __all__ = [
     "FALLBACK",

@@ -19,8 +19,16 @@ _PREAMBLE = re.compile(
     r"(?:answer|response|version|revision|rewrite)\b[^\n:.!?]{0,60}:[\s*_]*",
     re.IGNORECASE,
 )
+_UNCHANGED = re.compile(
+    r"\A\W*(?:there (?:is|are) |i see )?no (?:need|(?:further )?(?:changes?|revisions?|rewrit\w+|edits?))\b"
+    r"|\A\W*the (?:answer|response) (?:is|was) (?:already )?(?:fine|good|ok|okay|safe|acceptable|harmless)\b",
+    re.IGNORECASE,
+)
 _ECHO = re.compile(r"^\s*(?:request|answer|critique|revision)\s*:", re.IGNORECASE | re.MULTILINE)
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f][\"')\u201d\u2019]*(?=\s|\Z)")
+
+_QUOTED_CHARS = 20
+"""Originals of as many characters must not stand whole in their revision; "Yes." may."""
 
 _REPEATS = 4
 _LOOP_BYTES = 160
@@ -46,22 +54,28 @@ def critique_problem(critique: str) -> str | None:
     return "looping-critique" if is_looping(critique) else None
 
 
-def revision_problem(revised: str, original: str) -> str | None:
-    """What is wrong with a tidied revision.
+def revision_problem(revised: str, original: str, last: str | None = None) -> str | None:
+    """What is wrong with a tidied revision of ``original``, or of ``last``, which an earlier round made of it.
 
-    "empty" (no letter in it), "identical", "too-long", "control-token", "preamble" (or an echo of the question's
-    fields), "looping".
+    "empty" (no letter in it), "identical" (to either), "repeats" (the whole original stands in it), "too-long",
+    "control-token", "preamble" (or an echo of the question's fields), "unchanged" (it only says that nothing need
+    change), "looping".
     """
     if not _has_words(revised):
         return "empty"
-    if _plain(revised) == _plain(original):
+    plain = _plain(original)
+    if _plain(revised) in (plain, _plain(last or original)):
         return "identical"
+    if len(plain) >= _QUOTED_CHARS and plain in _plain(revised):
+        return "repeats"
     if len(revised) > MAX_GROWTH * len(original) + FLOOR_CHARS:
         return "too-long"
     if has_control(revised):
         return "control-token"
     if _PREAMBLE.match(revised) or _ECHO.search(revised):
         return "preamble"
+    if _UNCHANGED.match(revised):
+        return "unchanged"
     return "looping" if is_looping(revised) else None
 
 

@@ -1,23 +1,22 @@
 """Critique, revise, screen again: what becomes of samples that a screen has flagged.
 
-The supervised stage of Constitutional AI (Bai et al., arXiv 2212.08073, section 3.1) with three differences: the
-principle is picked by hash, not by chance, so a run repeats; every revision is checked and screened again before it
-counts; what does not pass is never kept.
+The supervised stage of Constitutional AI (Bai et al., arXiv 2212.08073, section 3.1) with four differences: the
+principle is picked by the hazard and a seeded hash, so a run repeats; rounds end when the screen passes; every revision
+is checked and screened again before it counts; what does not pass is never kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from safefed.config import ReviseConfig
-from safefed.constitution.checks import critique_problem, revision_problem, tidy
-from safefed.constitution.principles import Constitution, Principle
-from safefed.constitution.prompts import critique_conversation, revision_conversation
-from safefed.generate import Generation, Generator
-from safefed.records import Message, PreferencePair, Revision, Sample, Verdict
-
-Screen = Callable[[Sequence[Sample]], list[Verdict]]
+from safefed.constitution.principles import Constitution
+from safefed.constitution.rounds import FLAGGED, NO_GENERATION, Draft, Rounds, Screen, answered, counted
+from safefed.constitution.utility import harmless_help
+from safefed.errors import IntegrityError
+from safefed.generate import Generator
+from safefed.records import PreferencePair, Revision, Sample, Verdict
 
 FALLBACK = "fallback:refuse"
 """Stands as the principle of a Revision that is a refusal template."""
@@ -32,9 +31,10 @@ class Outcome:
             ``unsafe`` went with the old answer); None if it is dropped.
         revision: How it was revised; None if it is dropped. The principle of a refusal template is ``FALLBACK``.
         pair: Revised against original answer; only for a real revision of a single-turn conversation, since a
-            PreferencePair has no place for earlier turns.
+            PreferencePair has no place for earlier turns, and only where originals may be kept.
         reason: "revised", or why the last attempt failed: a code of ``safefed.constitution.checks``, "flagged",
-            "unscored" (the screen could not tell) or "no-answer".
+            "unscored" (the screen could not tell), "refuses-harmless", "loses-help" (see ``utility``), "no-answer" (the
+            sample has none) or "no-generation" (the generator gave none).
     """
 
     sample: Sample | None
@@ -42,17 +42,10 @@ class Outcome:
     pair: PreferencePair | None
     reason: str
 
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A candidate on its way; ``problem`` says why it cannot be used, a ``principle`` of None that it is a template."""
-
-    sample: Sample
-    principle: Principle | None = None
-    attempts: int = 0
-    critique: str = ""
-    text: str = ""
-    problem: str | None = None
+    @property
+    def errored(self) -> bool:
+        """Whether nothing can be said of the sample, since the generator failed."""
+        return self.reason == NO_GENERATION
 
 
 def revise(
@@ -63,109 +56,62 @@ def revise(
     screen: Screen,
     config: ReviseConfig,
 ) -> list[Outcome]:
-    """Revise the final answers of flagged samples, all of them together, attempt after attempt.
+    """Revise the final answers of flagged samples, all of them together, attempt after attempt, round after round.
 
     Args:
         samples: Flagged samples; equal ones are revised once. One without an answer goes straight to the fallback.
-        verdicts: Their verdicts; the category picks the principles.
+        verdicts: Their verdicts, in the same order; the category picks the principles.
         constitution: Where the principles come from.
         generator: Writes critiques and revisions.
-        screen: Judges each candidate; only the action "keep" passes.
-        config: Attempts, length limit, fallback.
+        screen: Judges each candidate; only the action "keep" passes. It also tells the harmless parts of requests.
+        config: Attempts, rounds, seed, length limit, fallback, whether originals may be kept.
 
     Returns:
         One Outcome per sample, in order.
 
-    Only the final answer is rewritten: harm in an earlier turn keeps its sample flagged, so that it is dropped.
+    Raises:
+        IntegrityError: the verdicts are of other samples; the generator or the screen gave too few or too many answers.
+
+    Only the final answer is rewritten: harm in an earlier turn keeps its sample flagged, so that it is dropped. A
+    sample that the generator failed gets no fallback: an endpoint that is down must not fill a data set with templates.
     """
-    stage = _Stage(constitution, generator, screen, config)
-    categories = {verdict.sample_id: verdict.category for verdict in verdicts}
-    drafts = {sample.id: _Draft(sample, problem="no-answer") for sample in samples}
+    if [sample.id for sample in samples] != [verdict.sample_id for verdict in verdicts]:
+        raise IntegrityError("the verdicts are not those of the samples, in their order; screen these samples again")
+    drafts = {s.id: Draft(s, v, s.response, FLAGGED) for s, v in zip(samples, verdicts, strict=True) if s.response}
+    screen = counted(screen)
+    help_words = harmless_help([draft.sample for draft in drafts.values()], screen)
+    rounds = Rounds(constitution, generator, screen, config, help_words)
     for attempt in range(config.attempts):
-        pending = [draft.sample for draft in drafts.values() if draft.problem and draft.sample.response]
-        drafts |= {draft.sample.id: draft for draft in stage.attempt(pending, categories, attempt)}
+        pending = [draft for draft in drafts.values() if draft.problem]
+        drafts |= {draft.sample.id: draft for draft in rounds.attempt(pending, attempt)}
+    drafts |= {s.id: Draft(s, v, "", "no-answer") for s, v in zip(samples, verdicts, strict=True) if not s.response}
     reasons = {id_: draft.problem or "revised" for id_, draft in drafts.items()}
     if config.fallback == "refuse":
-        failed = [draft for draft in drafts.values() if draft.problem]
-        drafts |= {draft.sample.id: draft for draft in stage.refuse(failed)}
-    return [_outcome(sample, drafts[sample.id], reasons[sample.id], generator.revision) for sample in samples]
+        failed = [draft for draft in drafts.values() if draft.problem not in (None, NO_GENERATION)]
+        drafts |= {draft.sample.id: draft for draft in rounds.refuse(failed)}
+    return [_outcome(sample, drafts[sample.id], reasons[sample.id], generator.revision, config) for sample in samples]
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    constitution: Constitution
-    generator: Generator
-    screen: Screen
-    config: ReviseConfig
-
-    def attempt(self, samples: Sequence[Sample], categories: Mapping[str, str | None], attempt: int) -> list[_Draft]:
-        """One attempt on every sample: critique, revision, checks, screen."""
-        drafts = [_Draft(s, self.constitution.pick(categories[s.id], s.id, attempt), attempt + 1) for s in samples]
-        for step in (self._critique, self._revision, self._screened):
-            drafts = _where_sound(drafts, step)
-        return drafts
-
-    def refuse(self, failed: Sequence[_Draft]) -> list[_Draft]:
-        """A refusal template for each, screened like any other answer."""
-        drafts = [
-            _Draft(d.sample, attempts=d.attempts, text=self.constitution.refusal_for(d.sample.id)) for d in failed
-        ]
-        return _where_sound(drafts, self._screened)
-
-    def _ask(self, conversations: Sequence[Sequence[Message]]) -> list[Generation]:
-        return self.generator.generate(conversations, max_new_tokens=self.config.max_new_tokens)
-
-    def _critique(self, drafts: Sequence[_Draft]) -> list[_Draft]:
-        answers = self._ask([critique_conversation(d.sample, d.principle) for d in drafts if d.principle])
-        return [
-            replace(d, critique=answer.text.strip(), problem=critique_problem(answer.text))
-            for d, answer in zip(drafts, answers, strict=True)
-        ]
-
-    def _revision(self, drafts: Sequence[_Draft]) -> list[_Draft]:
-        answers = self._ask([revision_conversation(d.sample, d.principle, d.critique) for d in drafts if d.principle])
-        texts = [tidy(answer.text, cut=answer.finish == "length") for answer in answers]
-        return [
-            replace(d, text=text, problem=revision_problem(text, d.sample.response))
-            for d, text in zip(drafts, texts, strict=True)
-        ]
-
-    def _screened(self, drafts: Sequence[_Draft]) -> list[_Draft]:
-        candidates = [_answered(d.sample, d.text) for d in drafts]
-        verdicts = self.screen(candidates)
-        return [
-            replace(d, problem=_screen_problem(candidate, verdict))
-            for d, candidate, verdict in zip(drafts, candidates, verdicts, strict=True)
-        ]
-
-
-def _where_sound(drafts: Sequence[_Draft], step: Callable[[Sequence[_Draft]], list[_Draft]]) -> list[_Draft]:
-    """``step`` applied to the drafts without a problem, the others as they are, order kept."""
-    sound = [draft for draft in drafts if draft.problem is None]
-    done = iter(step(sound) if sound else ())
-    return [draft if draft.problem else next(done) for draft in drafts]
-
-
-def _screen_problem(candidate: Sample, verdict: Verdict) -> str | None:
-    if verdict.sample_id != candidate.id or verdict.action == "error":
-        return "unscored"
-    return None if verdict.action == "keep" else "flagged"
-
-
-def _outcome(sample: Sample, draft: _Draft, reason: str, model_revision: str) -> Outcome:
+def _outcome(sample: Sample, draft: Draft, reason: str, model_revision: str, config: ReviseConfig) -> Outcome:
     if draft.problem:
         return Outcome(None, None, None, reason)
-    principle = draft.principle.id if draft.principle else FALLBACK
-    revision = Revision(sample.id, principle, draft.critique, draft.text, model_revision, draft.attempts)
-    return Outcome(_answered(sample, draft.text), revision, _pair(sample, draft), reason)
+    revision = Revision(
+        sample_id=sample.id,
+        principle=draft.principle.id if draft.principle else FALLBACK,
+        critique=draft.critique if config.keep_originals else "",
+        revised=draft.text,
+        model_revision=model_revision,
+        attempts=draft.attempts,
+        rounds=draft.rounds,
+        seed=config.seed,
+        category=draft.verdict.category,
+        flagged_for=draft.verdict.reason,
+    )
+    pair = _pair(sample, draft) if config.keep_originals else None
+    return Outcome(answered(sample, draft.text), revision, pair, reason)
 
 
-def _answered(sample: Sample, text: str) -> Sample:
-    meta = {key: value for key, value in sample.meta.items() if key != "unsafe"} | {"revised": True}
-    return replace(sample.with_response(text), meta=meta)
-
-
-def _pair(sample: Sample, draft: _Draft) -> PreferencePair | None:
+def _pair(sample: Sample, draft: Draft) -> PreferencePair | None:
     if draft.principle is None or [message.role for message in sample.context] != ["user"]:
         return None
     return PreferencePair(sample.prompt, draft.text, sample.response)

@@ -176,11 +176,20 @@ class ScreenConfig(Section):
 
 
 class ReviseConfig(Section):
-    """The constitutional stage: which principles, how many attempts, and what happens when all fail."""
+    """The constitutional stage: which principles, how many attempts, and what happens when all fail.
+
+    An attempt starts from the original answer and has up to ``rounds`` rounds, each of which critiques and revises the
+    text of the one before; it ends when the screen passes. ``seed`` moves the choice among principles of equal rank.
+    With ``keep_originals`` False no answer that was flagged is written anywhere: neither pairs (a client's or the
+    server's) nor critiques, which may quote it, nor the bytes of rows in quarantine.
+    """
 
     constitution: str = "default"
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    rounds: Annotated[int, Field(ge=1, le=10)] = 1
+    seed: Seed = 0
     fallback: Literal["refuse", "drop"] = "refuse"
+    keep_originals: bool = True
     max_new_tokens: Count = 96
     batch_size: Count = 32
 

@@ -28,22 +28,26 @@ class Outcomes:
     counts: Counter[str]
 
 
-def outcomes(decisions: Sequence[Decision], start: int) -> Outcomes:
-    """What ``decisions``, the first of which is on row number ``start``, put on disk."""
+def outcomes(decisions: Sequence[Decision], start: int, *, keep_originals: bool = True) -> Outcomes:
+    """What ``decisions``, the first of which is on row number ``start``, put on disk.
+
+    Without ``keep_originals`` quarantined rows are named and not quoted.
+    """
+    waiting = [(number, each) for number, each in enumerate(decisions, start) if each.raw is not None]
     files: dict[str, Sequence[Record | Mapping[str, Any]]] = {
         DATA: [decision.sample for decision in decisions if decision.sample],
         VERDICTS: [decision.verdict for decision in decisions],
         REVISIONS: [decision.revision for decision in decisions if decision.revision],
         PAIRS: [decision.pair for decision in decisions if decision.pair],
-        QUARANTINE: [_quarantined(each, n) for n, each in enumerate(decisions, start) if each.raw is not None],
+        QUARANTINE: [_quarantined(each, number, keep_originals) for number, each in waiting],
     }
     return Outcomes({name: json_lines(rows) for name, rows in files.items()}, _counts(decisions))
 
 
-def _quarantined(decision: Decision, number: int) -> dict[str, Any]:
+def _quarantined(decision: Decision, number: int, keep_originals: bool) -> dict[str, Any]:
     where = decision.row.where if isinstance(decision.row, BadRow) else f"row {number}"
-    raw = base64.b64encode(decision.raw or b"").decode()
-    return {"where": where, "reason": decision.verdict.reason, "raw": raw}
+    named = {"where": where, "reason": decision.verdict.reason}
+    return named | {"raw": base64.b64encode(decision.raw or b"").decode()} if keep_originals else named
 
 
 def _counts(decisions: Sequence[Decision]) -> Counter[str]:

@@ -209,7 +209,12 @@ class Verdict(Record):
 
 @dataclass(frozen=True, slots=True)
 class Revision(Record):
-    """How one flagged sample was rewritten: the principle used, the critique, the answer that passed the screen."""
+    """How one flagged sample was rewritten: the principle used, the critique, the answer that passed the screen.
+
+    ``attempts`` says how many were made, ``rounds`` how many rounds the last of them had; principle and critique are
+    the last round's. A refusal template took 0 rounds. ``seed``, ``category`` and ``sample_id`` decide in which order
+    principles are tried; ``flagged_for`` is the screen's reason against the original.
+    """
 
     sample_id: str
     principle: str
@@ -217,6 +222,10 @@ class Revision(Record):
     revised: str
     model_revision: str
     attempts: int
+    rounds: int = 1
+    seed: int = 0
+    category: str | None = None
+    flagged_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,9 @@ def treatment(
         with watch.stage("revise"):  # what is left of it when its screens are taken out
             decisions = decide(chunk.rows, verdicts, screen, reviser, policy)
         with watch.stage("write"):
-            return chunk, outcomes(decisions, chunk.start)
+            return chunk, outcomes(decisions, chunk.start, keep_originals=keep_originals)
 
+    keep_originals = reviser is None or reviser.config.keep_originals
     if workers == 1 or judge is None:
         yield lambda chunks: (decided(chunk, _verdicts(chunk, screen)) for chunk in chunks)
         return

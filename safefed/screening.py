@@ -129,6 +129,8 @@ def _revised(flagged: Sequence[tuple[Sample, Verdict]], screen: Screen, revise: 
 def _decision(sample: Sample, verdict: Verdict, outcome: Outcome | None) -> Decision:
     if verdict.action == "keep":
         return Decision(sample, verdict, sample)
+    if outcome is not None and outcome.errored:
+        verdict = replace(verdict, action="error", reason=_because(verdict, outcome))
     if verdict.action == "error":
         return Decision(sample, verdict, raw=canonical_json(sample.to_json()).encode())
     if outcome is None or outcome.sample is None or outcome.revision is None:

@@ -11,7 +11,7 @@ from safefed.cli.app import Commands
 from safefed.cli.output import print_json, working
 from safefed.errors import DataError, GateRefused, IntegrityError, QuorumError
 
-COMMANDS = ("run", "preprocess", "report-data", "calibrate", "train", "benchmark", "constitution", "doctor")
+COMMANDS = ("run", "preprocess", "report-data", "export", "calibrate", "train", "benchmark", "constitution", "doctor")
 
 
 def call(*arguments, command=app):

@@ -8,7 +8,18 @@ import pytest
 
 import safefed
 
-HELPED = ("run", "preprocess", "report-data", "calibrate", "fit-filter", "train", "benchmark", "constitution", "doctor")
+HELPED = (
+    "run",
+    "preprocess",
+    "report-data",
+    "export",
+    "calibrate",
+    "fit-filter",
+    "train",
+    "benchmark",
+    "constitution",
+    "doctor",
+)
 HEAVY = (
     "torch",
     "transformers",
@@ -30,6 +41,9 @@ WRONG = {
     "no such file": ["run", "absent.toml"],
     "threshold": ["preprocess", "absent.csv", "--out", "x", "--threshold", "nan"],
     "policy": ["preprocess", "absent.csv", "--out", "x", "--policy", "S44=drop"],
+    "originals": ["preprocess", "absent.csv", "--out", "x", "--action", "drop", "--no-originals"],
+    "rounds": ["preprocess", "absent.csv", "--out", "x", "--rounds", "0"],
+    "export": ["export", "absent", "--out", "x", "--kind", "dpo", "--without-originals"],
     "suite": ["benchmark", "tiny", "--path", "advbench"],
 }
 CODE = """
@@ -86,6 +100,9 @@ def test_the_help_of_every_command_loads_no_heavy_library(found):
         ("no such file", "absent.toml"),
         ("threshold", "threshold"),
         ("policy", "S44"),
+        ("originals", "--no-originals"),
+        ("rounds", "rounds"),
+        ("export", "rejected side"),
         ("suite", "--path"),
     ],
 )

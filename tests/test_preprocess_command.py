@@ -175,3 +175,32 @@ def test_50_kills_of_the_command_with_and_without_workers_lose_nothing(tmp_path)
     report = json.loads(done.stdout)
     assert report["problems"] == []
     assert report["deaths"] == 50
+
+
+@pytest.mark.slow
+def test_no_originals_leaves_no_flagged_answer_in_any_file_of_the_folder(tmp_path):
+    from safefed.tiny import default_samples
+
+    source = tmp_path / "rows.jsonl"
+    rows = [*default_samples("benign", 10, 1), *default_samples("unsafe", 20, 1)]
+    source.write_text("".join(json.dumps({"messages": [m.to_json() for m in row.messages]}) + "\n" for row in rows))
+    torn = json.dumps({"messages": [message(), message()], "note": rows[-1].response})
+    source.write_text(source.read_text() + torn + "\n")
+
+    done = [here("preprocess", source, "--out", tmp_path / name, f"--{name}") for name in ("originals", "no-originals")]
+
+    assert [each.exit_code for each in done] == [0, 0]
+    verdicts = map(json.loads, (tmp_path / "originals" / "verdicts.jsonl").read_text().splitlines())
+    flagged = {verdict["sample_id"] for verdict in verdicts if verdict["action"] != "keep"}
+    passed = {row.response for row in rows if row.id not in flagged}  # with another request
+    answers = [
+        json.dumps(row.response)[1:-1].encode() for row in rows if row.id in flagged and row.response not in passed
+    ]
+    holding = {
+        name: sorted(p.name for p in (tmp_path / name).iterdir() if any(a in p.read_bytes() for a in answers))
+        for name in ("originals", "no-originals")
+    }
+    assert len(answers) > 5
+    assert holding == {"originals": ["pairs.jsonl"], "no-originals": []}
+    (waiting,) = map(json.loads, (tmp_path / "no-originals" / "quarantine.jsonl").read_text().splitlines())
+    assert waiting == {"where": "rows.jsonl:31", "reason": "role_order"}

@@ -545,3 +545,61 @@ def test_kills_at_50_random_moments_lose_nothing(tmp_path: Path):
 
     assert report["problems"] == []
     assert report["deaths"] == 50
+
+
+class Wavering(Writer):
+    """Quotes the answer in its critique; gives nothing at all to a request with SILENT."""
+
+    def generate(self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int) -> list[Generation]:
+        texts = [c[0].content for c in conversations]
+        answers = super().generate(conversations, max_new_tokens=max_new_tokens)
+        quoted = [Generation(f"It says: {text}", "stop") for text in texts]
+        wrote = [a if "\nCritique: " in t else q for t, a, q in zip(texts, answers, quoted, strict=True)]
+        return [Generation("", "error") if "SILENT" in t else w for t, w in zip(texts, wrote, strict=True)]
+
+
+def flagged_rows() -> list[Sample | BadRow]:
+    rows = some_rows()
+    rows[3] = Sample.of("SILENT question 3", "UNSAFE 3")
+    rows[7] = BadRow(7, "rows.jsonl:8", "invalid_json", b'{"torn UNSAFE \xff')
+    rows[8] = Sample.of("question 8", "UNREADABLE UNSAFE 8")
+    return rows
+
+
+def test_a_row_that_the_generator_failed_is_an_error_in_quarantine_and_its_neighbours_are_untouched(tmp_path: Path):
+    manifest = screened(tmp_path / "out", flagged_rows(), reviser=reviser(Wavering))
+
+    assert manifest["errors"] == {"invalid_json": 1, "too-strange": 1, "words; no-generation": 1}
+    assert [row["where"] for row in read_jsonl(tmp_path / "out" / "quarantine.jsonl")] == [
+        "row 3", "rows.jsonl:8", "row 8",
+    ]  # fmt: skip
+    assert [s.prompt for s in load_dataset_rows(tmp_path / "out")][:4] == [f"question {n}" for n in (0, 1, 2, 4)]
+
+
+@pytest.mark.parametrize("rows_read", [12, 20])
+def test_without_originals_no_byte_of_a_flagged_answer_is_in_the_folder(tmp_path: Path, rows_read: int):
+    with_them, without = tmp_path / "with", tmp_path / "without"
+    kept = screened(with_them, flagged_rows(), reviser=reviser(Wavering))
+    wanted = reviser(Wavering, keep_originals=False)
+
+    if rows_read == 20:
+        manifest = screened(without, flagged_rows(), reviser=wanted)
+        outcomes = ("n_in", "kept", "revised", "dropped", "errored")
+        assert [manifest[key] for key in outcomes] == [kept[key] for key in outcomes]
+        assert (manifest["pairs"], manifest["revise"]["keep_originals"]) == (0, False)
+    else:
+        with pytest.raises(PulledPlugError):
+            screened(without, until(rows_read, flagged_rows()), reviser=wanted)
+        assert (without / JOURNAL).exists()
+
+    forms = [form for text in (b"UNSAFE", b"UNREADABLE") for form in (text, *_in_base64(text))]
+    found = {name: [form in data for form in forms] for name, data in content(without).items()}
+    assert not any(map(any, found.values()))
+    assert b"UNSAFE" in (with_them / "pairs.jsonl").read_bytes()
+    assert b"UNSAFE" in (with_them / "revisions.jsonl").read_bytes()
+    assert any(form in (with_them / "quarantine.jsonl").read_bytes() for form in forms)
+
+
+def _in_base64(text: bytes) -> list[bytes]:
+    """What ``text`` looks like in base64, at each of the three places it may begin."""
+    return [base64.b64encode(b"x" * shift + text)[4 if shift else 0 : -4] for shift in range(3)]

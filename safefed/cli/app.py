@@ -16,6 +16,7 @@ from safefed.cli.calibrate import calibrate
 from safefed.cli.constitution import constitution
 from safefed.cli.doctor import doctor
 from safefed.cli.experiment import run, train
+from safefed.cli.export import export
 from safefed.cli.fit_filter import fit_filter
 from safefed.cli.options import examples
 from safefed.cli.preprocess import preprocess
@@ -101,6 +102,7 @@ app.command(
         "safefed preprocess dolly.csv --out clean/",
         "safefed preprocess rows.csv --out clean/ --prompt question --response answer --where split=train",
         "safefed preprocess rows.jsonl --out clean/ --action drop --policy S6=keep --policy prompt=drop",
+        "safefed preprocess rows.jsonl --out clean/ --rounds 2 --no-originals",
         "safefed preprocess big.jsonl --out clean/ --action drop --workers auto --resume",
         "safefed preprocess train.csv --out clean/ --prompt q --join questions.csv --join-key q --join-column text",
     )
@@ -112,6 +114,13 @@ app.command(
         "safefed report-data clean/ --show-text",
     )
 )(report_data)
+app.command(
+    epilog=examples(
+        "safefed export clean/ --out export/",
+        "trl sft --dataset_name export/sft --model_name_or_path org/model --output_dir tuned/",
+        "safefed export clean/ --out export/ --without-originals",
+    )
+)(export)
 app.command(
     epilog=examples(
         "safefed calibrate labelled.csv --label unsafe --out hospital.json",

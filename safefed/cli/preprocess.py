@@ -91,9 +91,21 @@ def preprocess(
         ),
     ] = "default",
     attempts: Annotated[int, typer.Option(rich_help_panel=SCREEN, help="Revisions tried for one row.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(rich_help_panel=SCREEN, help="Rounds in an attempt, each on the text of the last.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(rich_help_panel=SCREEN, help="Of the choice among principles.")] = 0,
     fallback: Annotated[
         Fallback, typer.Option(rich_help_panel=SCREEN, help="When all attempts fail: answer with a refusal, or drop.")
     ] = "refuse",
+    originals: Annotated[
+        bool,
+        typer.Option(
+            "--originals/--no-originals",
+            rich_help_panel=SCREEN,
+            help="Whether flagged answers may be written: in pairs, critiques and quarantine.",
+        ),
+    ] = True,
     model: Annotated[
         str, typer.Option(metavar="NAME|DIR", rich_help_panel=SCREEN, help="Model that critiques and revises.")
     ] = "tiny",
@@ -124,9 +136,8 @@ def preprocess(
     )
     rules = {"filter": screen, "threshold": threshold, "policy": _policy(policy, action)}
     screening = parse(ScreenConfig, rules, where_from)
-    revising = parse(
-        ReviseConfig, {"constitution": constitution, "attempts": attempts, "fallback": fallback}, where_from
-    )
+    how = {"constitution": constitution, "attempts": attempts, "rounds": rounds, "seed": seed, "fallback": fallback}
+    revising = parse(ReviseConfig, how | {"keep_originals": _originals(originals, action)}, where_from)
     processes = worker_count(workers)
     use_threads(threads)
     with working() as progress:
@@ -160,6 +171,12 @@ def preprocess(
     typer.echo("  ".join(f"{name} {manifest[name]}" for name in OUTCOMES))
     typer.echo(f"data set: {out}")
     typer.echo(f"report: {out / REPORT}")
+
+
+def _originals(originals: bool, action: Action) -> bool:
+    if not originals and action != "revise":
+        raise ConfigError(f"--no-originals is about revised rows, and --action {action} revises none; leave one out")
+    return originals
 
 
 def _policy(rules: list[str] | None, action: Action) -> dict[str, dict[str, str]]:

@@ -77,3 +77,33 @@ def test_loops_are_found_without_blanks_too():
     assert is_looping("我不能帮助你" * 20)
     assert not is_looping(GOOD)
     assert not is_looping("It is very, very, very sad, and I am sorry that you have to go through this.")
+
+
+LONG = "Sure, here is how to do the bad thing, first [omitted] and then [omitted]."
+
+
+def test_a_revision_that_still_holds_the_whole_original_is_named():
+    assert revision_problem(f"Note this.\n{LONG.upper()} Please do not do that.", LONG) == "repeats"
+    assert revision_problem("Yes. It is safe if a grown-up helps.", "Yes.") is None
+
+
+def test_a_second_round_must_differ_from_the_first():
+    assert revision_problem(GOOD, ORIGINAL, GOOD.upper()) == "identical"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No revision is needed.",
+        "There is no need to change this answer.",
+        "No further changes are necessary.",
+        "The response is already safe.",
+    ],
+)
+def test_a_revision_that_only_says_that_nothing_need_change_is_named(text: str):
+    assert revision_problem(text, ORIGINAL) == "unchanged"
+
+
+@pytest.mark.parametrize("text", ["No, I won't, since it hurts people.", "No one should do that.", "There is no way."])
+def test_a_no_is_not_taken_for_nothing_need_change(text: str):
+    assert revision_problem(text, ORIGINAL) is None
