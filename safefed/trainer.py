@@ -9,6 +9,7 @@ import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers import Trainer as AnyTrainer
 from trl import DPOTrainer, SFTTrainer
+from trl.trainer.utils import use_adapter
 
 from safefed.progress import Advance
 from safefed.training import IGNORED, Budget, TrainReport
@@ -62,7 +63,36 @@ class Trainer(SFTTrainer):
 
 
 class PreferenceTrainer(DPOTrainer):
-    """``DPOTrainer`` for rows that are tokenised already."""
+    """``DPOTrainer`` for rows that are tokenised already; on a CPU the same loss at the answers' tokens alone.
+
+    Where there is no Triton, TRL scores the vocabulary at every position, tile by tile: two thirds of the time of a
+    small model.
+    """
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """-log sigmoid(beta x (how much more than the reference chosen is preferred to rejected)), mean over pairs."""
+        if model.device.type != "cpu" or return_outputs or self.aux_loss_enabled:
+            return super().compute_loss(  # type: ignore[no-untyped-call]  # TRL's has no types
+                model, inputs, return_outputs, num_items_in_batch
+            )
+        with torch.no_grad(), use_adapter(model, adapter_name="ref"):
+            reference = _log_odds(model, inputs)
+        return -torch.nn.functional.logsigmoid(self.beta * (_log_odds(model, inputs) - reference)).mean()
+
+
+def _log_odds(model: Any, inputs: Any) -> torch.Tensor:
+    """Log odds of chosen against rejected of each pair, shape (pairs,); the batch is all chosen, then all rejected."""
+    wanted = inputs["completion_mask"][:, 1:].bool()
+    kept = wanted.any(0).nonzero().squeeze(1)
+    given = {key: inputs[key] for key in ("input_ids", "attention_mask")}
+    logits = model(**given, use_cache=False, logits_to_keep=kept).logits[wanted[:, kept]].float()
+    tokens = inputs["input_ids"][:, 1:][wanted]
+    found = -torch.nn.functional.cross_entropy(logits, tokens, reduction="none")
+    rows = wanted.nonzero()[:, 0]
+    chosen, rejected = found.new_zeros(len(wanted)).index_add(0, rows, found).chunk(2)
+    return chosen - rejected

@@ -36,6 +36,49 @@ def test_the_loss_and_its_gradient_are_those_of_trl(tmp_path, special):
     assert torch.allclose(found[0][1], found[1][1], atol=1e-6)
 
 
+@pytest.mark.parametrize("special", [{}, {"model_type": "gemma2", "final_logit_softcapping": 5.0, "head_dim": 8}])
+def test_the_preference_loss_and_its_gradient_are_those_of_trl(tmp_path, special):
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from trl import DPOConfig, DPOTrainer
+
+    from safefed.trainer import PreferenceTrainer
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0}  # fmt: skip
+    base = AutoModelForCausalLM.from_config(AutoConfig.for_model(**{"model_type": "llama", **sizes, **special}))
+    lora = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    model = get_peft_model(base, lora)
+    rows = Dataset.from_list([
+        {"prompt_ids": [1, 2], "chosen_ids": [3, 4, 5], "rejected_ids": [6, 7]},
+        {"prompt_ids": [6, 7, 8], "chosen_ids": [9], "rejected_ids": [10, 11, 12]},
+    ])  # fmt: skip
+    settings = DPOConfig(
+        output_dir=str(tmp_path), use_cpu=True, report_to=[], max_length=None, bf16=False, beta=0.3,
+        per_device_train_batch_size=2, gradient_checkpointing=False,
+    )  # fmt: skip
+    trainer = PreferenceTrainer(model=model, args=settings, train_dataset=rows, processing_class=_tokenizer())
+    batch = next(iter(trainer.get_train_dataloader()))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "default" in name:
+                parameter += 0.3 * torch.randn_like(parameter)  # away from the reference, where the loss is log 2
+    found = []
+    for kind in (PreferenceTrainer, DPOTrainer):
+        loss = kind.compute_loss(trainer, model, dict(batch))
+        loss.backward()
+        gradients = [p.grad.flatten() for n, p in model.named_parameters() if "default" in n]
+        found.append((loss.item(), torch.cat(gradients)))
+        model.zero_grad()
+
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    assert found[0][0] != pytest.approx(0.6931, abs=1e-3)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-6)
+
+
 def _tokenizer():
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
