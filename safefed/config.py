@@ -27,7 +27,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ClientName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,60}$")]
-Screening = Literal["none", "oracle", "drop", "revise"]
+Screening = Literal["none", "oracle", "drop", "refuse", "revise"]
 Fate = Literal["keep", "revise", "drop"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -179,13 +179,14 @@ class ReviseConfig(Section):
     """The constitutional stage: which principles, how many attempts, and what happens when all fail.
 
     An attempt starts from the original answer and has up to ``rounds`` rounds, each of which critiques and revises the
-    text of the one before; it ends when the screen passes. ``seed`` moves the choice among principles of equal rank.
+    text of the one before; it ends when the screen passes. Without attempts (0) no model is asked: flagged answers
+    become refusals of the constitution at once. ``seed`` moves the choice among principles of equal rank.
     With ``keep_originals`` False no answer that was flagged is written anywhere: neither pairs (a client's or the
     server's) nor critiques, which may quote it, nor the bytes of rows in quarantine.
     """
 
     constitution: str = "default"
-    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    attempts: Annotated[int, Field(ge=0, le=10)] = 3
     rounds: Annotated[int, Field(ge=1, le=10)] = 1
     seed: Seed = 0
     fallback: Literal["refuse", "drop"] = "refuse"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from safefed.config import PolicyConfig, ReviseConfig
 from safefed.constitution import Constitution, Outcome, Screen
 from safefed.constitution import revise as revise_samples
-from safefed.generate import Generator
+from safefed.errors import ConfigError
+from safefed.generate import Generation, Generator
 from safefed.policy import apply_policy
-from safefed.records import Action, PreferencePair, Revision, Sample, Verdict, canonical_json
+from safefed.records import Action, Message, PreferencePair, Revision, Sample, Verdict, canonical_json
 from safefed.sources import BadRow
 from safefed.store import sha256_bytes
 
@@ -123,7 +124,17 @@ def decide(
 
 def _revised(flagged: Sequence[tuple[Sample, Verdict]], screen: Screen, revise: Reviser) -> list[Outcome]:
     samples, verdicts = [sample for sample, _ in flagged], [verdict for _, verdict in flagged]
-    return revise_samples(samples, verdicts, revise.constitution, revise.generator(), screen, revise.config)
+    generator = revise.generator() if revise.config.attempts else _Nobody()
+    return revise_samples(samples, verdicts, revise.constitution, generator, screen, revise.config)
+
+
+class _Nobody:
+    """Stands for the model where none is asked, since there are only refusal templates."""
+
+    revision = ""
+
+    def generate(self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int) -> list[Generation]:
+        raise ConfigError(f"revise.attempts is 0, yet {len(conversations)} questions of {max_new_tokens} tokens came")
 
 
 def _decision(sample: Sample, verdict: Verdict, outcome: Outcome | None) -> Decision:

@@ -42,7 +42,7 @@ class ArmPlan:
 
     def screened_by(self, config: ExperimentConfig) -> tuple[str, ...]:
         """The filters that chose this arm's data or verified its alignment: no independent judges of the result."""
-        chose = self.arm.align or self.arm.screening in ("drop", "revise")
+        chose = self.arm.align or self.arm.screening in ("drop", "refuse", "revise")
         return (config.screen.filter,) if chose else ()
 
     @property
@@ -108,7 +108,7 @@ def training_plan(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int
     """The federated run of an arm that trains."""
     between = arm.align and config.align.every is not None
     data = inputs.data
-    if between or (data and arm.screening == "revise"):
+    if between or (data and arm.screening in ("refuse", "revise")):
         data = inputs.revised(data)
     elif data and arm.screening == "drop":
         data = inputs.screened(data)

@@ -23,13 +23,20 @@ from safefed.store import sha256_file
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from safefed.screening import Treatment
+
 CLIENT_KEY = "client-config"
 """The node-config key that names this node's ``client.toml``."""
 
 CLIENTS_VARIABLE = "SAFEFED_CLIENTS"
 """In simulation only: the folder whose sub-folders, sorted, hold one ``client.toml`` per partition."""
 
-STRICTNESS: dict[Screening, int] = {"none": 0, "oracle": 1, "drop": 2, "revise": 2}
+STRICTNESS: dict[Screening, int] = {"none": 0, "oracle": 1, "drop": 2, "refuse": 2, "revise": 2}
+"""A refusal template is as strict as a revision: nothing unsafe is trained on."""
+
+ACTIONS: dict[Screening, Treatment] = {
+    "none": "keep", "oracle": "oracle", "drop": "drop", "refuse": "revise", "revise": "revise",
+}  # fmt: skip
 ERROR_CODE = 1000
 
 
@@ -93,16 +100,17 @@ def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
     from safefed.preprocessing import preprocess
 
     screening, screen = effective_screen(node, ask)
+    revise = node.revise.model_copy(update={"attempts": 0} if screening == "refuse" else {})
     settings = [
         [source.model_dump(mode="json") for source in node.data],
         screening,
         screen.model_dump(mode="json"),
-        node.revise.model_dump(mode="json"),
-        load_constitution(node.revise.constitution).revision if screening == "revise" else "",
+        revise.model_dump(mode="json"),
+        load_constitution(revise.constitution).revision if screening in ("refuse", "revise") else "",
     ]
     folder = Path(node.work) / f"{screening}-{content_hash(settings)[:12]}"
-    action = "keep" if screening == "none" else screening
-    preprocess(node.data, folder, action=action, screen=screen, revise=node.revise, model=node.model)
+    action = ACTIONS[screening]
+    preprocess(node.data, folder, action=action, screen=screen, revise=revise, model=node.model)
     return folder, screening
 
 

@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 from flwr.app import Context, RecordDict
 
-from safefed.config import NodeConfig, ReviseConfig, ScreenConfig, SourceConfig
+from safefed.config import ModelConfig, NodeConfig, ReviseConfig, ScreenConfig, SourceConfig
+from safefed.constitution import load_constitution
+from safefed.dataset import load_dataset_rows
 from safefed.errors import ConfigError
 from safefed.federation.client import CLIENT_KEY, CLIENTS_VARIABLE, effective_screen, node_config, prepared
 from safefed.federation.plan import Ask, Hello, Job, from_text
+from safefed.store import read_manifest, write_jsonl
+from safefed.tiny import default_samples
 
 
 def node(screening: str, threshold: float = 0.5) -> NodeConfig:
@@ -102,3 +106,20 @@ def test_a_client_name_that_is_no_plain_name_never_reaches_the_servers_disk(name
 
     with pytest.raises(ConfigError, match="name"):
         from_text(Hello, text, "the answer")
+
+
+def test_refusal_templates_replace_unsafe_answers_and_no_model_is_asked(tmp_path):
+    unsafe = default_samples("unsafe", 4)
+    write_jsonl(tmp_path / "rows.jsonl", ({"prompt": s.prompt, "completion": s.response} for s in unsafe))
+    own = NodeConfig(
+        name="a", work=str(tmp_path), screening="drop", data=[SourceConfig(path=str(tmp_path / "rows.jsonl"))],
+        model=ModelConfig(name=str(tmp_path / "no-model")),
+    )  # fmt: skip
+
+    folder, screening = prepared(own, ask("refuse"))
+
+    rows = list(load_dataset_rows(folder))
+    assert screening == "refuse"
+    assert rows
+    assert all(row.response in load_constitution().refusals for row in rows if row.meta.get("revised"))
+    assert read_manifest(folder)["revised"] > 0
