@@ -97,7 +97,7 @@ def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
         [source.model_dump(mode="json") for source in node.data],
         screening,
         screen.model_dump(mode="json"),
-        node.revise.model_dump(mode="json"),
+        node.revise.decisive(),
         load_constitution(node.revise.constitution).revision if screening == "revise" else "",
     ]
     folder = Path(node.work) / f"{screening}-{content_hash(settings)[:12]}"
