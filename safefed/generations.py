@@ -46,7 +46,7 @@ class Remembered:
 
     Args:
         generator: Who is asked.
-        path: The file.
+        path: The file; None: answers are remembered by this object only.
         purpose: What the answers are for, as a hash or a name: a file that was begun for another purpose or by another
             generator is thrown away unread.
         heard: Called with the number of new answers.
@@ -60,11 +60,13 @@ class Remembered:
         IntegrityError: the file is damaged anywhere but in its last line.
     """
 
-    def __init__(self, generator: Generator, path: Path, purpose: str, heard: Advance = lambda _answers: None) -> None:
+    def __init__(
+        self, generator: Generator, path: Path | None, purpose: str, heard: Advance = lambda _answers: None
+    ) -> None:
         self.revision = generator.revision
         self._generator, self._path, self._heard = generator, path, heard
-        self._log = _opened(path, {"purpose": purpose, "revision": generator.revision})
-        self._answers = {row["key"]: _generation(row) for row in self._log.rows[1:]}
+        self._log = _opened(path, {"purpose": purpose, "revision": generator.revision}) if path else None
+        self._answers = {row["key"]: _generation(row) for row in self._log.rows[1:]} if self._log else {}
         self._failed: set[str] = set()
 
     def generate(self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int) -> list[Generation]:
@@ -89,7 +91,8 @@ class Remembered:
 
     def forget(self) -> None:
         """Delete the file; this object is of no use afterwards."""
-        self._path.unlink(missing_ok=True)
+        if self._path:
+            self._path.unlink(missing_ok=True)
 
     def _key(self, conversation: Sequence[Message], max_new_tokens: int) -> str:
         turns = [[message.role, message.content] for message in conversation]
@@ -98,9 +101,9 @@ class Remembered:
     def _keep(self, part: Mapping[str, Generation]) -> None:
         sound = {key: answer for key, answer in part.items() if answer.finish != "error"}
         self._failed |= part.keys() - sound.keys()
-        if sound:
+        if sound and self._log:
             self._log.append(*[_row(key, answer) for key, answer in sound.items()])
-            self._answers |= sound
+        self._answers |= sound
         self._heard(len(part))
 
 

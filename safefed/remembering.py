@@ -6,6 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from safefed.dataset import GENERATIONS, DatasetWriter
@@ -19,6 +20,8 @@ TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 class Memory:
     """A reviser whose generator is made when the first row is flagged, and whose answers outlive a kill.
+
+    Where originals may not be kept they outlive nothing: a critique may quote the answer it is about.
 
     Args:
         reviser: Who revises; None if nobody does.
@@ -35,10 +38,10 @@ class Memory:
         self.reviser: Reviser | None = None
         if reviser:
             make = functools.cache(reviser.generator)
-            self.reviser = replace(reviser, generator=lambda: self._opened(make()))
+            path = writer.folder / GENERATIONS if reviser.config.keep_originals else None
+            self.reviser = replace(reviser, generator=lambda: self._opened(make(), path))
 
-    def _opened(self, generator: Generator) -> Generator:
-        path = self._writer.folder / GENERATIONS
+    def _opened(self, generator: Generator, path: Path | None) -> Generator:
         self._chunk = self._chunk or Remembered(generator, path, self._writer.state, self._start())
         return self._chunk
 

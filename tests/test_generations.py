@@ -120,9 +120,9 @@ class Flags:
         return [Verdict(s.id, "flags", {}, 0.5, action="revise" if "UNSAFE" in s.response else "keep") for s in samples]
 
 
-def revised(out: Path, generator: Generator, n: int = 8) -> dict[str, Any]:
-    rows = [Sample.of(f"question {i}", f"UNSAFE answer {i}") for i in range(n)]
-    reviser = Reviser(load_constitution(), ReviseConfig(), lambda: generator)
+def revised(out: Path, generator: Generator, **config: Any) -> dict[str, Any]:
+    rows = [Sample.of(f"question {i}", f"UNSAFE answer {i}") for i in range(8)]
+    reviser = Reviser(load_constitution(), ReviseConfig(**config), lambda: generator)
     return screen_rows(rows, out, action="revise", filter=Flags(), reviser=reviser, chunk=5)
 
 
@@ -158,6 +158,13 @@ def test_answers_are_gone_when_the_rows_they_are_for_are_on_disk(tmp_path: Path)
     assert not (tmp_path / GENERATIONS).exists()
     (tmp_path / GENERATIONS).touch()  # as if killed just after the manifest was written
     revised(tmp_path, Counting())
+    assert not (tmp_path / GENERATIONS).exists()
+
+
+def test_no_answer_is_on_disk_where_originals_may_not_be_kept(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="died"):
+        revised(tmp_path, Counting(dies_at=4), keep_originals=False)
+
     assert not (tmp_path / GENERATIONS).exists()
 
 
