@@ -35,5 +35,5 @@ clean:
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(INSTALL) -e ".[dev,simulation]"
+	$(INSTALL) -e ".[dev,simulation,endpoint]"
 	@touch $@

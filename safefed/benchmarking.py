@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safefed.config import BenchmarkConfig, ModelConfig
+from safefed.config import BenchmarkConfig, GeneratorConfig, ModelConfig
 from safefed.errors import ConfigError
 from safefed.eval.answers import answer
 from safefed.eval.benchmarks import Benchmark, check, load_suite
 from safefed.eval.judges import Judge, label_records, load_judge
 from safefed.eval.metrics import count, score
 from safefed.filters.profile import base_name
-from safefed.generate import Generation, Generator
+from safefed.generate import Generation, Generator, LocalGenerator
+from safefed.generations import load_generator
 from safefed.progress import Progress, Silent
 from safefed.records import EvalRecord
 from safefed.store import read_json, read_jsonl, read_manifest, write_json, write_jsonl, write_manifest
@@ -26,6 +27,7 @@ Results = dict[str, dict[str, dict[str, Any]]]
 
 REQUEST = "request.json"
 JOURNAL = "journal"
+_LOCAL = GeneratorConfig()
 
 
 def load_benchmarks(config: BenchmarkConfig) -> list[Benchmark]:
@@ -55,17 +57,19 @@ def benchmark(
     out: Path,
     *,
     adapter: Path | None = None,
+    generator: GeneratorConfig = _LOCAL,
     seed: int = 0,
     progress: Progress | None = None,
     screened_by: Collection[str] = (),
 ) -> Results:
-    """Measure one model: a base model, or one with an adapter.
+    """Measure one model: a base model, one with an adapter, or one behind a server.
 
     Args:
-        model: The base model.
+        model: The base model; not used if ``generator`` is an endpoint.
         config: Suites, judges and decoding limits.
         out: A folder for answers and labels; run again with the same arguments to go on after an interruption.
         adapter: Folder of a LoRA adapter.
+        generator: A server that has the model; a case that it does not answer is "unscored".
         seed: Recorded with the answers: the training seed of the model (decoding is greedy).
         progress: Where to show progress; None shows nothing.
         screened_by: As for ``benchmark_model``.
@@ -75,16 +79,10 @@ def benchmark(
         DataError: a model or benchmark cannot be loaded, or nothing could be scored.
         IntegrityError: a file is not the one that was recorded.
     """
-    from safefed.adapter import load_adapter
-    from safefed.generate import LocalGenerator
-    from safefed.models import load_model
-
     benchmarks, judges = load_benchmarks(config), load_judges(config)
-    loaded = load_model(model)
-    with load_adapter(loaded, adapter) if adapter else nullcontext(loaded) as ready:
-        generator = LocalGenerator(ready, batch_size=config.batch_size)
+    with _answering(model, adapter, generator, config.batch_size) as answering:
         return benchmark_model(
-            generator,
+            answering,
             benchmarks,
             judges,
             out,
@@ -93,6 +91,22 @@ def benchmark(
             progress=progress or Silent(),
             screened_by=screened_by,
         )
+
+
+@contextmanager
+def _answering(
+    model: ModelConfig, adapter: Path | None, generator: GeneratorConfig, batch_size: int
+) -> Iterator[Generator]:
+    from safefed.adapter import load_adapter
+    from safefed.models import load_model
+
+    if adapter is None:
+        yield load_generator(generator, model, batch_size=batch_size)
+        return
+    if generator.kind == "endpoint":
+        raise ConfigError("an adapter cannot be put on a model behind a server; let the server load it instead")
+    with load_adapter(load_model(model), adapter) as ready:
+        yield LocalGenerator(ready, batch_size=batch_size)
 
 
 def benchmark_model(

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -175,6 +176,47 @@ class ScreenConfig(Section):
     policy: PolicyConfig = PolicyConfig()
 
 
+class GeneratorConfig(Section):
+    """What writes critiques and revisions: the model of the ``model`` section, or one behind a server.
+
+    ``url`` is the base that ``/chat/completions`` is added to, and ``model`` the name the server knows it by.
+    ``api_key_env`` names the environment variable with the key. At most ``concurrency`` requests are on their way; each
+    is tried ``attempts`` times, ``timeout_s`` seconds long.
+    """
+
+    kind: Literal["local", "endpoint"] = "local"
+    url: str | None = None
+    model: str | None = None
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
+    timeout_s: Positive = 120.0
+    attempts: Annotated[int, Field(ge=1, le=20)] = 6
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind == "local":
+            if self.url or self.model or self.api_key_env:
+                raise ValueError('url, model and api_key_env are for kind = "endpoint"; add it, or take them out')
+            return self
+        if not self.url or not self.model:
+            raise ValueError('kind = "endpoint" needs url = "http://HOST:PORT/v1" and model = "NAME"')
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("url is no http or https address; write it like http://localhost:8000/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("url holds a user, a password or a query, which would be written to disk; use api_key_env")
+        return self
+
+    @property
+    def notice(self) -> str:
+        """Where text goes, for the person who watches; "" if nothing leaves this process."""
+        if self.url is None:
+            return ""
+        parts = urlsplit(self.url)
+        open_ = parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+        return f"their text is sent to {parts.netloc}{', unencrypted' if open_ else ''}"
+
+
 class ReviseConfig(Section):
     """The constitutional stage: which principles, how many attempts, and what happens when all fail.
 
@@ -193,6 +235,13 @@ class ReviseConfig(Section):
     keep_originals: bool = True
     max_new_tokens: Count = 96
     batch_size: Count = 32
+    generator: GeneratorConfig = GeneratorConfig()
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides the text of a revision, as JSON values: not how fast or with which key a server is asked."""
+        return self.model_dump(
+            mode="json", exclude={"generator": {"api_key_env", "concurrency", "timeout_s", "attempts"}}
+        )
 
 
 class LoraSettings(Section):

@@ -31,6 +31,7 @@ DATA, VERDICTS, REVISIONS, PAIRS, QUARANTINE = FILES = (
     "quarantine.jsonl",
 )
 JOURNAL = "journal.json"
+GENERATIONS = "generations.log"
 
 
 def read_finished(folder: Path) -> dict[str, Any]:
@@ -67,7 +68,8 @@ def finished(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None
     manifest = read_manifest(folder)
     if manifest is not None:
         _check_settings(folder, {key: manifest.get(key) for key in settings}, settings)
-        (folder / JOURNAL).unlink(missing_ok=True)
+        for name in (GENERATIONS, JOURNAL):
+            (folder / name).unlink(missing_ok=True)
     return manifest
 
 
@@ -91,13 +93,16 @@ class DatasetWriter:
         settings: Everything that decides the content, as JSON values; they go into the manifest.
         resume: Whether to go on with finished chunks; with none there is nothing to lose, and the folder is begun anew.
 
+    Attributes:
+        folder: As given.
+
     Raises:
         ConfigError: the folder holds something else, was begun with other settings, or may not be resumed.
         IntegrityError: a file is not what the journal says.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], *, resume: bool = True) -> None:
-        self._folder, self._settings = folder, settings
+        self.folder, self._settings = folder, settings
         _check_foreign(folder)
         _remove_torn(folder)
         journal = read_sealed(folder / JOURNAL)
@@ -125,7 +130,7 @@ class DatasetWriter:
         self._n_given, self._given = self._n_given + 1, content_hash([self._given, digest])
         if self._n_given == n_done and self._given != self._begun["input"]:
             raise ConfigError(
-                f"{self._folder} was begun with other input rows (in its first {n_done} chunks); "
+                f"{self.folder} was begun with other input rows (in its first {n_done} chunks); "
                 "give another --out or delete the folder"
             )
         return True
@@ -138,7 +143,7 @@ class DatasetWriter:
         Raises:
             ConfigError: a fact is not what an earlier chunk said.
         """
-        _check_settings(self._folder, {key: self.facts.get(key, value) for key, value in facts.items()}, facts)
+        _check_settings(self.folder, {key: self.facts.get(key, value) for key, value in facts.items()}, facts)
         files = {name: file.append(lines.get(name, b"")) for name, file in self._files.items()}
         journal = {
             "settings": self._settings,
@@ -148,8 +153,13 @@ class DatasetWriter:
             "counts": self.counts + Counter(counts),
             "facts": {**self.facts, **facts},
         }
-        write_sealed(self._folder / JOURNAL, journal)
+        write_sealed(self.folder / JOURNAL, journal)
         self._journal = journal
+
+    @property
+    def state(self) -> str:
+        """A hash of the settings and of the rows that are on disk: another one for each chunk that comes next."""
+        return content_hash([self._settings, self._journal["chunks"], self._journal["input"]])
 
     @property
     def facts(self) -> dict[str, str]:
@@ -163,8 +173,8 @@ class DatasetWriter:
 
     def discard(self) -> None:
         """Remove what was written; the folder stays."""
-        for name in (*FILES, JOURNAL):
-            (self._folder / name).unlink()
+        for name in (*FILES, GENERATIONS, JOURNAL):
+            (self.folder / name).unlink(missing_ok=True)
 
     def finish(self, **facts: Any) -> dict[str, Any]:
         """Write the manifest (settings and ``facts``), then remove the journal; returns the manifest.
@@ -174,13 +184,14 @@ class DatasetWriter:
         """
         if self._n_given < self._begun["chunks"]:
             raise ConfigError(
-                f"{self._folder} was begun with more input rows ({self._begun['chunks']} chunks, now {self._n_given}); "
+                f"{self.folder} was begun with more input rows ({self._begun['chunks']} chunks, now {self._n_given}); "
                 "give another --out or delete the folder"
             )
         hashes = {name: self._files[name].mark["sha256"] for name in sorted(FILES)}
         manifest = {**self._settings, **facts, "files": hashes}
-        write_json(self._folder / MANIFEST, manifest)
-        (self._folder / JOURNAL).unlink()
+        write_json(self.folder / MANIFEST, manifest)
+        for name in (GENERATIONS, JOURNAL):
+            (self.folder / name).unlink(missing_ok=True)
         return manifest
 
 

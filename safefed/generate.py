@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from safefed.adapter import state_hash, take_state
 from safefed.errors import ConfigError, DataError
@@ -23,11 +23,30 @@ ROW_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """What one answer cost: tokens of the prompt, those of them that the server had in a cache, tokens written."""
+
+    prompt: int
+    cached: int
+    completion: int
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
-    """One answer; ``finish`` "length" means it was cut at ``max_new_tokens``."""
+    """One answer.
+
+    Attributes:
+        text: What was said, "" if nothing came.
+        finish: "length": it was cut at ``max_new_tokens``; "error": no usable answer came.
+        tokens: What it cost; None where nobody counts.
+    """
 
     text: str
     finish: Finish
+    tokens: Tokens | None = None
+
+
+FAILED = Generation("", "error")
 
 
 class Generator(Protocol):
@@ -41,6 +60,17 @@ class Generator(Protocol):
 
     def generate(self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int) -> list[Generation]:
         """One greedy answer per conversation, in order."""
+        ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A Generator that can hand out answers before the last one is there."""
+
+    def stream(
+        self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int
+    ) -> Iterator[dict[int, Generation]]:
+        """The answers in parts, as they come, each under its conversation's position; every position once."""
         ...
 
 
@@ -82,6 +112,15 @@ class LocalGenerator:
         """
         room = self._room(max_new_tokens)
         return self.extend([self._fit(conversation, room) for conversation in conversations], max_new_tokens)
+
+    def stream(
+        self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int
+    ) -> Iterator[dict[int, Generation]]:
+        """See Streaming: batch by batch, in the order and with the text of ``generate``."""
+        room = self._room(max_new_tokens)
+        prompts = [self._fit(conversation, room) for conversation in conversations]
+        for rows in _batches([len(prompt) for prompt in prompts], self._batch_size):
+            yield dict(zip(rows, self.extend([prompts[i] for i in rows], max_new_tokens), strict=True))
 
     def extend(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Generation]:
         """The greedy continuation of each prompt, given as tokens that leave room for it, in order."""

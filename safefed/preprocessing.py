@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -20,11 +20,11 @@ from safefed.dataset import DatasetWriter, finished, load_dataset_rows
 from safefed.errors import ConfigError, DataError
 from safefed.filters import Filter, load_filter
 from safefed.filters.profile import ProfiledFilter
-from safefed.generate import Generator, LocalGenerator
-from safefed.models import load_model
+from safefed.generations import load_generator
 from safefed.outcomes import LABELS, RESULTS
 from safefed.progress import Advance, Progress, Silent
 from safefed.records import Sample, content_hash
+from safefed.remembering import Memory, generations
 from safefed.scoring import Chunk, treatment
 from safefed.screening import NO_POLICY, Reviser, Treatment, by_filter, by_label, keep_all
 from safefed.sources import BadRow, read_rows, source_files
@@ -90,8 +90,8 @@ def preprocess(
     judge = load_filter(screen.filter, threshold=screen.threshold) if action in ("drop", "revise") else None
     reviser = None
     if action == "revise":
-        about["model"] = model.model_dump(mode="json")
-        generator = functools.partial(_local_generator, model, revise.batch_size)
+        about["model"] = model.model_dump(mode="json") if revise.generator.kind == "local" else None
+        generator = functools.partial(load_generator, revise.generator, model, batch_size=revise.batch_size)
         reviser = Reviser(load_constitution(revise.constitution), revise, generator)
     return screen_rows(
         rows,
@@ -116,10 +116,6 @@ def _sources(source: str | Path | SourceConfig | Sequence[SourceConfig]) -> list
     if not sources:
         raise ConfigError("there is no source to read; give at least one file")
     return sources
-
-
-def _local_generator(model: ModelConfig, batch_size: int) -> Generator:
-    return LocalGenerator(load_model(model), batch_size=batch_size)
 
 
 def screen_rows(
@@ -157,8 +153,9 @@ def screen_rows(
         The manifest: the settings; ``n_in`` = ``kept`` + ``revised`` + ``dropped`` + ``errored``; ``fallbacks``
         (revised by a refusal template), ``policy_kept`` (flagged rows that the policy kept), ``pairs``,
         ``unlabelled``, ``by_label`` (outcomes by the rows' own label), ``errors`` (by reason), ``generator_revision``
-        (None if nothing was flagged), ``files`` with their sha-256; with a filter profile ``drift`` (see
-        ``safefed.filters.drift.Drift``; None if no row was scored).
+        (None if nothing was flagged), ``files`` with their sha-256; for "revise" ``generations`` (see
+        ``safefed.remembering.generations``); with a filter profile ``drift`` (see ``safefed.filters.drift.Drift``;
+        None if no row was scored).
 
     Raises:
         ConfigError: see ``preprocess``; or what the action needs was not given.
@@ -176,20 +173,20 @@ def screen_rows(
     watch = watch or Stopwatch()
     screen = watch.timed("screen", screen)
     writer = DatasetWriter(out, settings, resume=resume)
-    generator = _Once(reviser.generator) if reviser else None
-    lazy = replace(reviser, generator=generator) if reviser and generator else None
     total = len(rows) if isinstance(rows, Sequence) else 0
     judge = filter if action in ("drop", "revise") else None
     chunks = watch.each("read", _chunks(rows, chunk))
-    working = treatment(screen, judge, lazy, policy, workers, watch)
-    with progress.task(f"screen {out.name}", total) as advance, working as treat:
+    with progress.task(f"screen {out.name}", total) as advance, ExitStack() as opened:
+        heard = functools.partial(opened.enter_context, progress.task("answers of the revising model", 0))
+        memory = Memory(reviser, writer, heard)
+        treat = opened.enter_context(treatment(screen, judge, memory.reviser, policy, workers, watch))
         for batch, found in watch.each("screen", treat(_to_do(chunks, writer, advance))):
-            facts = {"generator_revision": generator.made.revision} if generator and generator.made else {}
             with watch.stage("write"):
-                writer.commit(batch.digest, found.files, found.counts, facts)
+                writer.commit(batch.digest, found.files, found.counts + memory.counts, memory.facts)
+                memory.forget()
             watch.rows += len(batch.rows)
             advance(len(batch.rows))
-    return _finish(writer, _drift(filter, writer.counts))
+    return _finish(writer, {**_drift(filter, writer.counts), **(generations(writer.counts) if reviser else {})})
 
 
 def _to_do(chunks: Iterable[Chunk], writer: DatasetWriter, advance: Advance) -> Iterator[Chunk]:
@@ -199,19 +196,6 @@ def _to_do(chunks: Iterable[Chunk], writer: DatasetWriter, advance: Advance) -> 
             advance(len(chunk.rows))
         else:
             yield chunk
-
-
-class _Once:
-    """Calls ``make`` the first time, and remembers."""
-
-    def __init__(self, make: Callable[[], Generator]) -> None:
-        self._make = make
-        self.made: Generator | None = None
-
-    def __call__(self) -> Generator:
-        if self.made is None:
-            self.made = self._make()
-        return self.made
 
 
 def _check_action(action: str, policy: PolicyConfig) -> None:
@@ -240,7 +224,7 @@ def _settings(
         settings |= {"policy": policy.model_dump(mode="json")}
     if reviser is not None:
         settings |= reviser.constitution.about()
-        settings |= {"revise": reviser.config.model_dump(mode="json")}
+        settings |= {"revise": reviser.config.decisive()}
     return settings
 
 

@@ -1,13 +1,26 @@
 """Shared fixtures: a toy chat model that any test can load from disk in milliseconds."""
 
+from __future__ import annotations
+
 import gc
+import json
 import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from safefed.config import GeneratorConfig
+    from safefed.endpoint import EndpointGenerator
 
 gc.disable()  # while the libraries are imported: they leave a million objects that live to the end
 
@@ -125,3 +138,62 @@ def build_profile(path: Path, **changes):
 @pytest.fixture(scope="session")
 def make_profile():
     return build_profile
+
+
+class Server:
+    """The process of ``served_model.py``."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/v1"
+
+    def call(self, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(f"{self.url.removesuffix('/v1')}/{path}", data) as answer:
+            return json.loads(answer.read())
+
+    def config(self, **changes: Any) -> GeneratorConfig:
+        from safefed.config import GeneratorConfig
+
+        facts = {"kind": "endpoint", "url": self.url, "model": "served", "timeout_s": 5.0, "attempts": 3}
+        return GeneratorConfig.model_validate({**facts, **changes})
+
+    def generator(self, **changes: Any) -> EndpointGenerator:
+        from safefed.endpoint import EndpointGenerator
+
+        return EndpointGenerator(self.config(**changes))
+
+    def faults(self, **by_number: str) -> None:
+        """``n3="500"``: the request number 3 from now, counted from 0, gets this instead of an answer."""
+        self.call("faults", {number.lstrip("n"): fault for number, fault in by_number.items()})
+
+    def asked(self) -> Any:
+        return self.call("asked")
+
+
+@contextmanager
+def serving(speaker: str) -> Iterator[Server]:
+    command = [sys.executable, str(Path(__file__).parent / "served_model.py"), speaker]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Server(int(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session", name="serving")
+def _serving():
+    return serving
+
+
+@pytest.fixture(scope="session")
+def running_server():
+    with serving("words") as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server):
+    """An OpenAI-compatible server on loopback, in a process of its own, that answers at once."""
+    running_server.faults()
+    return running_server

@@ -201,4 +201,5 @@ def main(folder, mode, n):
     print(json.dumps({"deaths": deaths, "problems": problems, "files": files}))
 
 
-main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

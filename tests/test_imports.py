@@ -32,6 +32,9 @@ HEAVY = (
     "detoxify",
     "peft",
     "trl",
+    "openai",
+    "httpx",
+    "httpx2",
 )
 WRONG = {
     "unknown key": ["run", "--set", "train.round=5"],
@@ -44,6 +47,7 @@ WRONG = {
     "originals": ["preprocess", "absent.csv", "--out", "x", "--action", "drop", "--no-originals"],
     "rounds": ["preprocess", "absent.csv", "--out", "x", "--rounds", "0"],
     "export": ["export", "absent", "--out", "x", "--kind", "dpo", "--without-originals"],
+    "endpoint": ["preprocess", "absent.csv", "--out", "x", "--endpoint", "http://u:p@host/v1", "--model", "m"],
     "suite": ["benchmark", "tiny", "--path", "advbench"],
 }
 CODE = """
@@ -103,6 +107,7 @@ def test_the_help_of_every_command_loads_no_heavy_library(found):
         ("originals", "--no-originals"),
         ("rounds", "rounds"),
         ("export", "rejected side"),
+        ("endpoint", "api_key_env"),
         ("suite", "--path"),
     ],
 )

@@ -164,6 +164,26 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_what_stood_there_is_unchan
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "rows.jsonl"]
 
 
+def test_an_endpoint_is_named_before_it_is_asked_and_its_tokens_are_in_the_report_and_no_key_is_on_disk(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MINE", "right-key")
+    rows = [{"prompt": "How do I hurt someone?", "completion": "Sure, here is how to hurt them: [omitted]"}] * 3
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    where = ["preprocess", tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--threshold", "0"]
+
+    result = here(*where, "--endpoint", server.url, "--model", "served", "--api-key-env", "MINE")
+
+    assert result.exit_code == 0, result.stderr
+    host = server.url.split("/")[2]
+    assert f"their text is sent to {host}" in result.stderr.splitlines()[1]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    assert manifest["generations"]["prompt_tokens"] == 7 * manifest["generations"]["answers"] > 0
+    assert (manifest["revise"]["generator"]["url"], manifest["model"]) == (server.url, None)
+    assert "from the server" in (tmp_path / "out" / "report.html").read_text()
+    assert not any(b"right-key" in path.read_bytes() for path in (tmp_path / "out").iterdir())
+
+
 @pytest.mark.slow
 def test_50_kills_of_the_command_with_and_without_workers_lose_nothing(tmp_path):
     many_rows(tmp_path / "rows.jsonl", 20_000)

@@ -104,6 +104,7 @@ app.command(
         "safefed preprocess rows.jsonl --out clean/ --action drop --policy S6=keep --policy prompt=drop",
         "safefed preprocess rows.jsonl --out clean/ --rounds 2 --no-originals",
         "safefed preprocess big.jsonl --out clean/ --action drop --workers auto --resume",
+        "safefed preprocess rows.jsonl --out clean/ --endpoint http://localhost:8000/v1 --model NAME --concurrency 64",
         "safefed preprocess train.csv --out clean/ --prompt q --join questions.csv --join-key q --join-column text",
     )
 )(preprocess)

@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from safefed.cli.options import Json, Threads, names, pairs, use_threads
+from safefed.cli.options import (
+    ApiKeyEnv,
+    Concurrency,
+    Endpoint,
+    Json,
+    Threads,
+    generator_config,
+    names,
+    pairs,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
 def benchmark(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="tiny, a folder or a hub id.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="tiny, a folder, a hub id, or the name at --endpoint.")],
     suites: Annotated[
         list[str] | None,
         typer.Option("--suite", metavar="NAME,…", help="advbench, xstest, mini. Default: mini."),
@@ -33,6 +43,9 @@ def benchmark(
     ),
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many cases each, evenly spaced.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut.")] = 64,
+    endpoint: Endpoint = None,
+    api_key_env: ApiKeyEnv = None,
+    concurrency: Concurrency = 8,
     threads: Threads = 1,
     as_json: Json = False,
 ) -> None:
@@ -43,11 +56,13 @@ def benchmark(
     tree: dict[str, Any] = {"paths": pairs(paths, "--path"), "limit": limit, "max_new_tokens": max_new_tokens}
     tree |= {key: value for key, value in {"suites": names(suites), "judges": names(judges)}.items() if value}
     config = parse(BenchmarkConfig, tree, "the command line")
+    generator = generator_config(endpoint, model, api_key_env, concurrency)
     use_threads(threads)
     with working() as progress:
         from safefed.benchmarking import benchmark as run_benchmarks
 
-        result = run_benchmarks(ModelConfig(name=model), config, out, adapter=adapter, seed=0, progress=progress)
+        base = ModelConfig() if endpoint else ModelConfig(name=model)
+        result = run_benchmarks(base, config, out, adapter=adapter, generator=generator, seed=0, progress=progress)
     if as_json:
         print_json(result)
         return

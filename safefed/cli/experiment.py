@@ -30,11 +30,13 @@ def run(
 
     Without EXPERIMENT.toml it runs the embedded default: a small model, four clients, six arms, minutes on two cores.
     """
-    from safefed.cli.output import print_json, print_table, working
+    from safefed.cli.output import note, print_json, print_table, working
     from safefed.config import load_experiment
 
     config = _only(load_experiment(experiment, settings or ()), arms or [])
     folder = run_folder(out, config)
+    if notice := config.revise.generator.notice:
+        note(f"rows to be revised: {notice}")
     with working() as progress:
         from safefed.experiment import run as run_experiment
 
@@ -69,12 +71,14 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train one arm's adapter federatedly, on client data screened as that arm says."""
-    from safefed.cli.output import print_json, working
+    from safefed.cli.output import note, print_json, working
     from safefed.config import load_experiment
 
     config = load_experiment(experiment, settings or ())
     _check_arms(config, [arm])
     folder = run_folder(out, config)
+    if notice := config.revise.generator.notice:
+        note(f"rows to be revised: {notice}")
     with working() as progress:
         from safefed.experiment import train as train_arm
 

@@ -11,7 +11,7 @@ import typer
 from safefed.errors import ConfigError
 
 if TYPE_CHECKING:
-    from safefed.config import ExperimentConfig, SourceConfig
+    from safefed.config import ExperimentConfig, GeneratorConfig, SourceConfig
 
 Experiment = Annotated[
     Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="The experiment; without it, the embedded default.")
@@ -72,6 +72,21 @@ Bucket = Annotated[
     typer.Option(metavar="I/N", rich_help_panel=COLUMNS, help="Only prompts in bucket I of N, e.g. 0/2 or 0,1/4."),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, rich_help_panel=COLUMNS, help="Only the first rows.")]
+SERVER = "A model behind a server"
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        rich_help_panel=SERVER,
+        help="OpenAI-compatible server that has the model, e.g. http://localhost:8000/v1; text is SENT there.",
+    ),
+]
+ApiKeyEnv = Annotated[
+    str | None,
+    typer.Option(metavar="VARIABLE", rich_help_panel=SERVER, help="Environment variable with the server's key."),
+]
+Concurrency = Annotated[int, typer.Option(min=1, rich_help_panel=SERVER, help="Requests on their way at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else there.")]
 
 
@@ -115,6 +130,22 @@ def source_config(
     tree |= {"where": pairs(where, "--where"), "bucket": _bucket(bucket), "limit": limit, "join": _join(*join)}
     tree |= {"unsafe_values": unsafe_values} if unsafe_values else {}
     return parse(SourceConfig, tree, "the command line")
+
+
+def generator_config(endpoint: str | None, model: str, api_key_env: str | None, concurrency: int) -> GeneratorConfig:
+    """Where a command's model is: behind ``endpoint``, which knows it as ``model``, or here.
+
+    Raises:
+        ConfigError: an option is malformed, or does not go with another.
+    """
+    from safefed.config import GeneratorConfig, parse
+
+    if endpoint is None and api_key_env is None:
+        return GeneratorConfig()
+    if endpoint is None or model == "tiny":
+        raise ConfigError("a model behind a server needs both: --endpoint URL, and the model's name there")
+    tree = {"url": endpoint, "model": model, "api_key_env": api_key_env, "concurrency": concurrency}
+    return parse(GeneratorConfig, {"kind": "endpoint", **tree}, "the command line")
 
 
 def _join(file: str | None, key: str | None, column: str | None, on: str | None) -> dict[str, Any] | None:

@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from safefed.cli.options import (
+    ApiKeyEnv,
     Bucket,
+    Concurrency,
+    Endpoint,
     Input,
     Join,
     JoinColumn,
@@ -25,6 +28,7 @@ from safefed.cli.options import (
     UnsafeValues,
     Where,
     Workers,
+    generator_config,
     pairs,
     source_config,
     use_threads,
@@ -109,6 +113,9 @@ def preprocess(
     model: Annotated[
         str, typer.Option(metavar="NAME|DIR", rich_help_panel=SCREEN, help="Model that critiques and revises.")
     ] = "tiny",
+    endpoint: Endpoint = None,
+    api_key_env: ApiKeyEnv = None,
+    concurrency: Concurrency = 8,
     workers: Workers = "1",
     threads: Threads = 1,
     resume: Resume = False,
@@ -136,8 +143,10 @@ def preprocess(
     )
     rules = {"filter": screen, "threshold": threshold, "policy": _policy(policy, action)}
     screening = parse(ScreenConfig, rules, where_from)
+    generator = generator_config(endpoint, model, api_key_env, concurrency)
     how = {"constitution": constitution, "attempts": attempts, "rounds": rounds, "seed": seed, "fallback": fallback}
-    revising = parse(ReviseConfig, how | {"keep_originals": _originals(originals, action)}, where_from)
+    how |= {"keep_originals": _originals(originals, action), "generator": generator}
+    revising = parse(ReviseConfig, how, where_from)
     processes = worker_count(workers)
     use_threads(threads)
     with working() as progress:
@@ -147,6 +156,8 @@ def preprocess(
         from safefed.stopwatch import Stopwatch
 
         note(describe(rows).why)
+        if action == "revise" and generator.notice:
+            note(f"rows to be revised: {generator.notice}")
         watch = Stopwatch()
         with watch.stage("start and finish"):
             manifest = preprocess_rows(
@@ -155,7 +166,7 @@ def preprocess(
                 action=action,
                 screen=screening,
                 revise=revising,
-                model=ModelConfig(name=model),
+                model=ModelConfig() if endpoint else ModelConfig(name=model),
                 progress=progress,
                 workers=processes,
                 resume=resume,
@@ -165,6 +176,8 @@ def preprocess(
             write_data_report(out, watch=watch, progress=progress)
     if warning := drifted(manifest):
         note(f"warning: {warning}")
+    if failed := (manifest.get("generations") or {}).get("failed"):
+        note(f"warning: {failed} request(s) to the revising model got no usable answer")
     if as_json:
         print_json(manifest)
         return

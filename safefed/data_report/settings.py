@@ -24,12 +24,31 @@ def settings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Constitution": manifest.get("constitution"),
         "Constitution version": manifest.get("constitution_version"),
         "Constitution revision": manifest.get("constitution_revision"),
-        "Revision": _options(manifest.get("revise", {}), "constitution"),
-        "Revising model": _options(manifest.get("model", {})),
+        "Revision": _options(manifest.get("revise", {}), "constitution", "generator"),
+        "Revising model": _reviser(manifest),
         "Revising model's revision": manifest.get("generator_revision"),
+        "Revising model's answers": _tokens(manifest),
         "safefed": manifest.get("safefed"),
     }
     return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
+
+
+def _reviser(manifest: Mapping[str, Any]) -> str:
+    generator = manifest.get("revise", {}).get("generator", {})
+    if generator.get("kind") == "endpoint":
+        return f"{generator['model']} at {generator['url']}"
+    return _options(manifest.get("model") or {})
+
+
+def _tokens(manifest: Mapping[str, Any]) -> str:
+    """What the revisions cost; "" where nobody counted."""
+    found = manifest.get("generations") or {}
+    if found.get("prompt_tokens") is None:
+        return ""
+    return (
+        f"{found['answers']:,} answers, {found['failed']:,} failed requests; tokens: {found['prompt_tokens']:,} read "
+        f"({found['cached_tokens']:,} from the server's cache), {found['completion_tokens']:,} written"
+    )
 
 
 def policy_text(manifest: Mapping[str, Any]) -> str:

@@ -105,7 +105,7 @@ def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
         [source.model_dump(mode="json") for source in node.data],
         screening,
         screen.model_dump(mode="json"),
-        revise.model_dump(mode="json"),
+        revise.decisive(),
         load_constitution(revise.constitution).revision if screening in ("refuse", "revise") else "",
     ]
     folder = Path(node.work) / f"{screening}-{content_hash(settings)[:12]}"
