@@ -111,8 +111,9 @@ class Meaning:
         return FEATURES + self._static.width
 
     def _scales(self, width: int) -> Floats:
-        *wording, vectors = SCALES
-        return np.concatenate([column_scales(*wording, self._wording), np.full(width - self._wording, vectors)])
+        words, characters, static, vectors = SCALES
+        wording = column_scales(words, characters, static, self._wording)
+        return np.concatenate([wording, np.full(width - self._wording, vectors)])
 
     def _rows(self, found: Sequence[Passage]) -> csr_matrix:
         from scipy.sparse import csr_matrix, diags, hstack
