@@ -1,4 +1,4 @@
-"""``embedding``: logistic heads over the vector of a sentence encoder and hashed n-grams; ``linear.md`` has figures."""
+"""``embedding``: logistic heads over the vector of a sentence encoder and wording; ``linear.md`` has figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from safefed.errors import ConfigError
 from safefed.filters.encoder_batches import split_dtype
 from safefed.filters.heads import load_heads
 from safefed.filters.heads_filter import HeadsFilter
-from safefed.filters.lexicon import FEATURES
 from safefed.filters.meaning import most_telling
 from safefed.filters.passages import Scorer
 from safefed.filters.sentence_encoder import SentenceEncoder
@@ -52,7 +51,9 @@ class EmbeddingFilter(HeadsFilter):
             )
         super().__init__(f"embedding:{argument}" if argument else "embedding", heads, [digest, dtype], threshold)
         self._last: tuple[Sequence[str], NDArray[np.float32]] = ([], np.zeros((0, self._encoder.width), np.float32))
-        self._scorer = Scorer(None, {axis: head[:FEATURES] for axis, head in heads.axes.items()}, heads.biases)
+        wording = self._words.lexicon.width
+        parts = {axis: head[:wording] for axis, head in heads.axes.items()}
+        self._scorer = Scorer(self._static, parts, heads.biases, self._words)
 
     def logits(self, name: str, texts: Sequence[str]) -> NDArray[Any]:
         """See ``HeadsFilter``."""

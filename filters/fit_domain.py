@@ -83,8 +83,9 @@ def starting_point(kind: str, encoder: str = "") -> tuple[Features, Heads]:
     from safefed.filters.wording import Wording
 
     folder = Path(__file__).parent
+    static = StaticVectors(folder)
     if kind == "linear":
-        return Wording(StaticVectors(folder)), load_heads(folder, kind)[0]
+        return Wording(static), load_heads(folder, kind)[0]
     if kind != "embedding":
         raise ConfigError(f"{kind!r} has no heads to fit; choose linear or embedding")
     from safefed.filters.embedding import DEFAULT
@@ -95,7 +96,7 @@ def starting_point(kind: str, encoder: str = "") -> tuple[Features, Heads]:
     own = load_heads(folder, kind)[0]
     if found.weights != own.about["encoder_weights"]:
         own = replace(own, axes={}, biases={}, calibration={})
-    return Meaning(found), replace(own, about={"encoder": encoder or DEFAULT, "encoder_weights": found.weights})
+    return Meaning(found, static), replace(own, about={"encoder": encoder or DEFAULT, "encoder_weights": found.weights})
 
 
 def _fit(axis: str, samples: Sequence[Sample], features: Features, own: Heads) -> Heads:

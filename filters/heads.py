@@ -15,7 +15,8 @@ from safefed.store import read_json, sha256_bytes, write_atomic, write_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT = 3
+FORMATS = {"linear": 3, "embedding": 4}
+"""What the columns of a head mean, by name; counted up when they change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def save_heads(folder: Path, name: str, heads: Heads) -> None:
     tensors = {**heads.axes, "category": heads.category}
     raw = save({key: np.asarray(value, dtype=np.float16) for key, value in tensors.items()})
     write_atomic(folder / f"{name}.safetensors", raw)
-    card = {"format": FORMAT, "sha256": sha256_bytes(raw), "biases": dict(heads.biases), "about": dict(heads.about)}
+    card = {"format": FORMATS[name], "sha256": sha256_bytes(raw)}
+    card |= {"biases": dict(heads.biases), "about": dict(heads.about)}
     card |= {"calibration": {axis: list(pair) for axis, pair in heads.calibration.items()}}
     card |= {"categories": list(heads.categories), "category_biases": list(heads.category_biases)}
     write_json(folder / f"{name}.json", card)
@@ -106,8 +108,10 @@ def load_heads(folder: Path, name: str) -> tuple[Heads, str]:
         raise IntegrityError(
             f"{weights} is not the file that {card_file.name} describes; reinstall safefed or refit it"
         )
-    if card.get("format") != FORMAT:
-        raise IntegrityError(f"{card_file} has format {card.get('format')!r}, this safefed reads {FORMAT}; refit it")
+    if card.get("format") != FORMATS[name]:
+        raise IntegrityError(
+            f"{card_file} has format {card.get('format')!r}, this safefed reads {FORMATS[name]}; refit it"
+        )
     tensors = load(raw)
     axes = {name: tensors[name] for name in card["biases"]}
     heads = Heads(

@@ -1,4 +1,4 @@
-"""What ``embedding`` reads of a text: the vector of a sentence encoder beside hashed n-grams, passage by passage."""
+"""What ``embedding`` reads of a text: its wording as ``linear`` does, beside the vector of a sentence encoder."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from safefed.filters.lexicon import Floats
     from safefed.filters.sentence_encoder import SentenceEncoder
+    from safefed.filters.static import StaticVectors
 
     Vectors = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -28,8 +29,8 @@ LONG, SHORT = 1200, 300
 VERY_LONG = 8
 """Windows from which a text is also read in short ones, in which nothing much can dilute a sentence."""
 
-SCALES = (2.0, 1.5, 6.0)
-"""What words and pairs, characters, and vectors weigh beside each other while heads are fitted."""
+SCALES = (2.0, 1.5, 2.0, 5.0)
+"""What words and pairs, characters, the static part, and vectors weigh beside each other while heads are fitted."""
 
 PARTS = {"refusal": 3}
 """Vectors of a passage by axis, one by default. A reply's opening is read as a whole and by its first two sentences."""
@@ -64,12 +65,13 @@ class Meaning:
 
     Args:
         encoder: Gives the vectors.
+        static: Vectors of words.
     """
 
     strength: Mapping[str, float] = MappingProxyType({"prompt": 1.0, "response": 3.0, "refusal": 3.0})
 
-    def __init__(self, encoder: SentenceEncoder) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: SentenceEncoder, static: StaticVectors) -> None:
+        self._encoder, self._static = encoder, static
         self._known: dict[str, NDArray[np.float32]] = {}
 
     def rows(self, axis: str, texts: Sequence[str]) -> csr_matrix:
@@ -79,7 +81,8 @@ class Meaning:
     def logits(self, axis: str, texts: Sequence[str], head: NDArray[Any], bias: float) -> Floats:
         """Of each text's most telling passage, shape (texts,)."""
         folded = self.folded(head)
-        return most_telling(texts, Scorer(None, {axis: folded[:FEATURES]}, {axis: bias}), axis, folded, self.vectors)
+        scorer = Scorer(self._static, {axis: folded[: self._wording]}, {axis: bias})
+        return most_telling(texts, scorer, axis, folded, self.vectors)
 
     def hard_rows(
         self, axis: str, texts: Sequence[str], head: NDArray[Any], bias: float, least: float
@@ -95,20 +98,31 @@ class Meaning:
         return self._rows([flat[i] for i in worst]), owner[worst]
 
     def folded(self, head: NDArray[Any]) -> Floats:
-        """A head over these rows as one over n-grams and vectors."""
-        return np.asarray(head * column_scales(*SCALES, len(head)))
+        """A head over these rows as one over the lexicon's, then vectors."""
+        return np.asarray(head * self._scales(len(head)))
 
     def unfolded(self, head: NDArray[Any]) -> Floats:
         """The inverse of ``folded``."""
-        return np.asarray(head, dtype=np.float64) / column_scales(*SCALES, len(head))
+        return np.asarray(head, dtype=np.float64) / self._scales(len(head))
+
+    @property
+    def _wording(self) -> int:
+        """Columns of the lexicon, which come first."""
+        return FEATURES + self._static.width
+
+    def _scales(self, width: int) -> Floats:
+        words, characters, static, vectors = SCALES
+        wording = column_scales(words, characters, static, self._wording)
+        return np.concatenate([wording, np.full(width - self._wording, vectors)])
 
     def _rows(self, found: Sequence[Passage]) -> csr_matrix:
         from scipy.sparse import csr_matrix, diags, hstack
 
         if not found:
-            return csr_matrix((0, FEATURES + self._encoder.width), dtype=np.float32)
-        both = hstack([Lexicon().rows([passage[0] for passage in found]), csr_matrix(vectors_of(found, self.vectors))])
-        return csr_matrix(both @ diags(column_scales(*SCALES, both.shape[1]).astype(np.float32)))
+            return csr_matrix((0, self._wording + self._encoder.width), dtype=np.float32)
+        wording = Lexicon(self._static).rows([passage[0] for passage in found])
+        both = hstack([wording, csr_matrix(vectors_of(found, self.vectors))])
+        return csr_matrix(both @ diags(self._scales(both.shape[1]).astype(np.float32)))
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors, shape (texts, width)."""
@@ -118,11 +132,11 @@ class Meaning:
 
 
 def most_telling(texts: Sequence[str], scorer: Scorer, axis: str, head: NDArray[Any], vectors: Vectors) -> Floats:
-    """The highest logit of each text's passages: n-grams by ``scorer``, and the rest of ``head`` on ``vectors(…)``."""
+    """The highest logit of each text's passages: wording by ``scorer``, and the rest of ``head`` on ``vectors(…)``."""
     if not texts:
         return np.zeros(0)
     parts = [passages(axis, text) for text in texts]
     flat = [passage for found in parts for passage in found]
     starts = np.concatenate([[0], np.cumsum([len(found) for found in parts])])[:-1]
-    meaning = vectors_of(flat, vectors) @ np.asarray(head[FEATURES:], dtype=np.float64)
+    meaning = vectors_of(flat, vectors) @ np.asarray(head[scorer.lexicon.width :], dtype=np.float64)
     return np.maximum.reduceat(scorer.whole(axis, [passage[0] for passage in flat]) + meaning, starts)

@@ -25,7 +25,7 @@ def fit(kind: str, data: Path) -> Heads:
     """The heads of ``kind``, fitted on the public data in ``data`` and on text written for the project."""
     static, found = StaticVectors(Path(__file__).parent), examples(data)
     encoder = SentenceEncoder(str(packaged_encoder()), dtype="float32")
-    meaning = Meaning(encoder)
+    meaning = Meaning(encoder, static)
     found["prompt"] = without_repeats(found["prompt"], data, meaning.vectors)
     if kind == "linear":
         # Refusals in unusual styles cannot be told by wording: with them, the usual ones were told worse.

@@ -1,16 +1,20 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import safefed.filters
 from safefed.errors import ConfigError, DataError, IntegrityError
 from safefed.filters import load_filter
 from safefed.filters.fit_domain import fit_domain
-from safefed.filters.lexicon import FEATURES
-from safefed.filters.meaning import LONG, Meaning, most_telling, passages
+from safefed.filters.lexicon import Lexicon
+from safefed.filters.meaning import LONG, SCALES, Meaning, most_telling, passages
 from safefed.filters.passages import Scorer
 from safefed.filters.sentence_encoder import SentenceEncoder
+from safefed.filters.static import StaticVectors
+from safefed.filters.wording import Wording
 from safefed.records import Sample
 
 
@@ -30,6 +34,11 @@ def encoder_folder(tmp_path_factory, make_letter_bert):
 @pytest.fixture(scope="module")
 def encoder(encoder_folder):
     return SentenceEncoder(str(encoder_folder), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def static():
+    return StaticVectors(Path(safefed.filters.__file__).parent)
 
 
 def rows(n):
@@ -72,16 +81,28 @@ def test_a_long_text_is_read_to_its_end_in_large_and_small_windows():
     assert sum(part.endswith("The end.") for part in found) >= 2
 
 
-def test_scores_are_those_of_the_rows_that_heads_are_fitted_on(encoder):
-    features, texts = Meaning(encoder), ["zz b", "a b c", ""]
+def test_scores_are_those_of_the_rows_that_heads_are_fitted_on(encoder, static):
+    features, texts = Meaning(encoder, static), ["zz b", "a b c", ""]
     head = np.random.default_rng(0).normal(size=features.rows("response", texts).shape[1])
 
     folded = features.folded(head)
-    scorer = Scorer(None, {"response": folded[:FEATURES]}, {"response": 0.5})
+    scorer = Scorer(static, {"response": folded[: Lexicon(static).width]}, {"response": 0.5})
 
     wanted = features.rows("response", texts) @ head + 0.5
     assert np.allclose(most_telling(texts, scorer, "response", folded, encoder.vectors), wanted, atol=1e-3)
     assert np.allclose(features.logits("response", texts, head, 0.5), wanted, atol=1e-3)
+    assert np.allclose(features.unfolded(folded), head)
+
+
+def test_the_wording_is_read_as_linear_reads_it_and_the_vectors_follow(encoder, static):
+    texts = ["please water the plants", "zz"]
+    wording = Lexicon(static).width
+
+    ours, theirs = Meaning(encoder, static).rows("prompt", texts), Wording(static).rows("prompt", texts)
+
+    assert ours.shape == (2, wording + encoder.width)
+    assert (ours[:, :wording] != 0).toarray().tolist() == (theirs != 0).toarray().tolist()
+    assert np.allclose(ours[:, wording:].toarray(), SCALES[-1] * encoder.vectors(texts))
 
 
 def test_heads_can_be_fitted_to_any_encoder_and_belong_to_its_weights(encoder_folder, tmp_path):
@@ -109,4 +130,13 @@ def test_changed_heads_are_refused(encoder_folder, tmp_path):
     (tmp_path / "embedding.safetensors").write_bytes(b"x")
 
     with pytest.raises(IntegrityError, match="is not the file"):
+        load_filter(f"embedding:{tmp_path}")
+
+
+def test_heads_of_an_older_format_are_refused_with_what_to_do(encoder_folder, tmp_path):
+    fit_domain(f"embedding:{encoder_folder}", rows(60), tmp_path)
+    card = json.loads((tmp_path / "embedding.json").read_text())
+    (tmp_path / "embedding.json").write_text(json.dumps({**card, "format": 3}))
+
+    with pytest.raises(IntegrityError, match="reads 4; refit it"):
         load_filter(f"embedding:{tmp_path}")
