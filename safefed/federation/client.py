@@ -88,17 +88,20 @@ def check_identity(node: NodeConfig, ask: Ask) -> None:
 
 
 def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
-    """The folder of this client's screened data set, made now if it is not there yet."""
+    """The folder of this client's screened data set, made now if it is not there yet; a refitted filter has its own."""
     from safefed.constitution import load_constitution
+    from safefed.filters import load_filter
     from safefed.preprocessing import preprocess
 
     screening, screen = effective_screen(node, ask)
+    screens = screening in ("drop", "revise")
     settings = [
         [source.model_dump(mode="json") for source in node.data],
         screening,
         screen.model_dump(mode="json"),
         node.revise.model_dump(mode="json"),
         load_constitution(node.revise.constitution).revision if screening == "revise" else "",
+        load_filter(screen.filter, threshold=screen.threshold).revision if screens else None,
     ]
     folder = Path(node.work) / f"{screening}-{content_hash(settings)[:12]}"
     action = "keep" if screening == "none" else screening
