@@ -17,7 +17,7 @@ from safefed.errors import ConfigError, DataError
 from safefed.filters.fit_heads import Features, fold_of, logistic
 from safefed.filters.heads import Heads, any_of, load_heads, part_of, save_heads
 from safefed.filters.lexicon import FEATURES
-from safefed.filters.static import StaticVectors
+from safefed.filters.static import packaged_vectors
 from safefed.records import Sample
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def starting_point(kind: str, encoder: str = "") -> tuple[Features, Heads]:
 
     folder = Path(__file__).parent
     if kind == "linear":
-        return Wording(StaticVectors(folder)), load_heads(folder, kind)[0]
+        return Wording(packaged_vectors()), load_heads(folder, kind)[0]
     if kind != "embedding":
         raise ConfigError(f"{kind!r} has no heads to fit; choose linear or embedding")
     from safefed.filters.embedding import DEFAULT
