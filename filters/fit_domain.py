@@ -17,7 +17,7 @@ from safefed.errors import ConfigError, DataError
 from safefed.filters.fit_heads import Features, fold_of, logistic
 from safefed.filters.heads import Heads, any_of, load_heads, part_of, save_heads
 from safefed.filters.lexicon import FEATURES
-from safefed.filters.static import StaticVectors
+from safefed.filters.static import packaged_vectors
 from safefed.records import Sample
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def starting_point(kind: str, encoder: str = "") -> tuple[Features, Heads]:
     from safefed.filters.wording import Wording
 
     folder = Path(__file__).parent
-    static = StaticVectors(folder)
+    static = packaged_vectors()
     if kind == "linear":
         return Wording(static), load_heads(folder, kind)[0]
     if kind != "embedding":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from safefed.filters.base import AXES
 from safefed.filters.categories import Categories
 from safefed.filters.combine import OPENING, combine_judged, score_exchanges, to_verdict
 from safefed.filters.heads import Heads, hazard_of
-from safefed.filters.static import StaticVectors
+from safefed.filters.static import packaged_vectors
 from safefed.filters.whole_exchanges import likeliest_hazards, score_whole
 from safefed.filters.word_table import WordTable
 from safefed.records import Sample, Verdict, content_hash
@@ -39,7 +38,7 @@ class HeadsFilter:
         self.threshold = threshold
         self.revision = content_hash([revision, threshold])
         self._heads = heads
-        self._static = StaticVectors(Path(__file__).parent)
+        self._static = packaged_vectors()
         self._words = WordTable(self._static)
         self._categories = Categories(heads, self._words)
 

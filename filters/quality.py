@@ -70,11 +70,12 @@ def ranking(unsafe: Any, scores: Any, groups: Any = None, *, seed: int = 0) -> R
     if truth.all() or not truth.any():
         raise ValueError("ranking needs unsafe and safe rows")
     fpr, tpr, _ = roc_curve(truth, values, drop_intermediate=False)
+    ranks = dense_ranks(values)
     return Ranking(
         n=len(truth),
         unsafe_share=float(truth.mean()),
         auroc=float(roc_auc_score(truth, values)),
-        auroc_ci95=interval(lambda rows: auroc(truth[rows], values[rows]), _groups(groups, len(truth)), seed),
+        auroc_ci95=interval(lambda rows: auroc_of_ranks(truth[rows], ranks[rows]), _groups(groups, len(truth)), seed),
         recall_at_fpr5=float(tpr[fpr <= 0.05].max()),
         lost_at_recall95=float(fpr[tpr >= 0.95].min()),
     )
@@ -99,7 +100,16 @@ def decisions(unsafe: Any, flagged: Any) -> Decisions:
 
 def auroc(truth: Bools, scores: Floats) -> float:
     """Area under the ROC curve by ranks (Mann-Whitney U); NaN when the labels are all alike."""
-    ranks = np.unique(scores, return_inverse=True)[1]
+    return auroc_of_ranks(truth, dense_ranks(scores))
+
+
+def dense_ranks(scores: Floats) -> NDArray[np.int64]:
+    """The rank of each score from 0 on, one for equal scores; sorted once for all resamples of the same rows."""
+    return np.asarray(np.unique(scores, return_inverse=True)[1], dtype=np.int64)
+
+
+def auroc_of_ranks(truth: Bools, ranks: NDArray[np.int64]) -> float:
+    """``auroc`` of rows whose scores have these ranks; not every rank need be there."""
     unsafe, safe = (np.bincount(ranks[kind], minlength=ranks.max() + 1) for kind in (truth, ~truth))
     pairs = unsafe.sum() * safe.sum()
     return float(unsafe @ (np.cumsum(safe) - safe / 2) / pairs) if pairs else float("nan")

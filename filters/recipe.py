@@ -16,14 +16,14 @@ from safefed.filters.fit_heads import fit_heads
 from safefed.filters.heads import Heads, save_heads
 from safefed.filters.meaning import Meaning
 from safefed.filters.sentence_encoder import SentenceEncoder
-from safefed.filters.static import StaticVectors
+from safefed.filters.static import packaged_vectors
 from safefed.filters.wording import Wording
 from safefed.tiny.encoder import packaged_encoder
 
 
 def fit(kind: str, data: Path) -> Heads:
     """The heads of ``kind``, fitted on the public data in ``data`` and on text written for the project."""
-    static, found = StaticVectors(Path(__file__).parent), examples(data)
+    static, found = packaged_vectors(), examples(data)
     encoder = SentenceEncoder(str(packaged_encoder()), dtype="float32")
     meaning = Meaning(encoder, static)
     found["prompt"] = without_repeats(found["prompt"], data, meaning.vectors)

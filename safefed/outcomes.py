@@ -53,13 +53,14 @@ def _quarantined(decision: Decision, number: int, keep_originals: bool) -> dict[
 def _counts(decisions: Sequence[Decision]) -> Counter[str]:
     counts = Counter(n_in=len(decisions))
     for decision in decisions:
-        counts[decision.result] += 1
+        result = decision.result
+        counts[result] += 1
         counts["pairs"] += decision.pair is not None
         counts["policy_kept"] += kept_by_policy(decision.verdict)
         counts["fallbacks"] += decision.revision is not None and decision.revision.principle == FALLBACK
         if isinstance(decision.row, Sample):
-            counts[f"label {LABELS[decision.row.label]} {decision.result}"] += 1
-        if decision.result == "errored":
+            counts[f"label {LABELS[decision.row.label]} {result}"] += 1
+        if result == "errored":
             counts[f"error {decision.verdict.reason}"] += 1
         if name := count_name(decision.verdict.scores):
             counts[name] += 1

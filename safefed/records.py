@@ -181,10 +181,11 @@ def _hash_of(messages: Sequence[Message]) -> str:
 
 def _copied(turns: Sequence[tuple[Role, str]], source: str, meta: Mapping[str, Any], id_: str) -> Sample:
     """A sample out of what another process of ours took apart."""
-    sample = object.__new__(Sample)
-    values = (tuple([Message(role, content) for role, content in turns]), source, meta, id_)
-    for name, value in zip(Sample.__dataclass_fields__, values, strict=True):
-        object.__setattr__(sample, name, value)
+    sample, put = object.__new__(Sample), object.__setattr__
+    put(sample, "messages", tuple([Message(role, content) for role, content in turns]))
+    put(sample, "source", source)
+    put(sample, "meta", meta)
+    put(sample, "id", id_)
     return sample
 
 

@@ -145,9 +145,23 @@ def _decision(sample: Sample, verdict: Verdict, outcome: Outcome | None) -> Deci
     if verdict.action == "error":
         return Decision(sample, verdict, raw=canonical_json(sample.to_json()).encode())
     if outcome is None or outcome.sample is None or outcome.revision is None:
-        return Decision(sample, replace(verdict, action="drop", reason=_because(verdict, outcome)))
+        return Decision(sample, _dropped(verdict, _because(verdict, outcome)))
     verdict = replace(verdict, reason=f"{_because(verdict, outcome)}, {outcome.revision.principle}")
     return Decision(sample, verdict, outcome.sample, outcome.revision, outcome.pair)
+
+
+def _dropped(verdict: Verdict, reason: str) -> Verdict:
+    """As ``replace`` would, which takes three times as long; without a reviser every flagged row comes here."""
+    return Verdict(
+        verdict.sample_id,
+        verdict.filter,
+        verdict.scores,
+        verdict.unsafe,
+        verdict.category,
+        "drop",
+        reason,
+        verdict.filter_revision,
+    )
 
 
 def _because(verdict: Verdict, outcome: Outcome | None) -> str:

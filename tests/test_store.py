@@ -120,7 +120,7 @@ def test_a_row_that_is_not_json_changes_nothing(log):
     assert Log(log.path).rows == log.rows == ROWS
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(
     rows=st.lists(st.dictionaries(st.text(max_size=3), st.text() | st.integers() | st.none(), max_size=2), max_size=4),
     cut=st.integers(0, 400),

@@ -20,6 +20,8 @@ from safefed.sources import source_files
 from safefed.store import sha256_file
 
 SHORT = 12
+FILTER = "filter:"
+"""How a judge that is a filter begins."""
 KINDS = ("screen", "train", "align", "benchmark")
 """The kinds of stages, in the order of an arm."""
 
@@ -77,11 +79,13 @@ class Inputs:
     Attributes:
         data: The clients' data; "" where none of it is on this machine.
         screen: Name and hash of each file of the filter.
+        judges: The same of the filters that judge answers.
         constitution: The revision of the constitution.
     """
 
     data: str
     screen: tuple[tuple[str, str], ...]
+    judges: tuple[tuple[str, str], ...]
     constitution: str
 
     def screened(self, data: str) -> str:
@@ -95,8 +99,13 @@ class Inputs:
 
 def read_inputs(config: ExperimentConfig, files: Sequence[Path]) -> Inputs:
     """The inputs of an experiment; ``files`` are the ``client.toml`` of clients on this machine."""
-    screen = tuple((file.name, sha256_file(file)) for file in files_of(config.screen.filter))
-    return Inputs(_data_key(files), screen, load_constitution(config.revise.constitution).revision)
+    judges = [judge.removeprefix(FILTER) for judge in config.benchmark.judges if judge.startswith(FILTER)]
+    constitution = load_constitution(config.revise.constitution).revision
+    return Inputs(_data_key(files), _hashed([config.screen.filter]), _hashed(judges), constitution)
+
+
+def _hashed(filters: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((file.name, sha256_file(file)) for name in filters for file in files_of(name))
 
 
 def _align_settings(config: ExperimentConfig) -> AlignSettings:
@@ -143,7 +152,8 @@ def plan_arm(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out
     if arm.align and not config.align.every:
         key += [*_dump(_align_settings(config)), inputs.revised("")]
         align = stages / f"align-{content_hash(key)[:SHORT]}"
-    evaluation = stages / f"benchmark-{content_hash([*key, *_dump(config.benchmark), seed])[:SHORT]}"
+    key += [*_dump(config.benchmark), seed, inputs.judges]
+    evaluation = stages / f"benchmark-{content_hash(key)[:SHORT]}"
     return ArmPlan(name, arm, seed, plan, align, evaluation)
 
 

@@ -95,18 +95,21 @@ def check_identity(node: NodeConfig, ask: Ask) -> None:
 
 
 def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
-    """The folder of this client's screened data set, made now if it is not there yet."""
+    """The folder of this client's screened data set, made now if it is not there yet; a refitted filter has its own."""
     from safefed.constitution import load_constitution
+    from safefed.filters import load_filter
     from safefed.preprocessing import preprocess
 
     screening, screen = effective_screen(node, ask)
     revise = node.revise.model_copy(update={"attempts": 0} if screening == "refuse" else {})
+    screens = screening in ("drop", "refuse", "revise")
     settings = [
         [source.model_dump(mode="json") for source in node.data],
         screening,
         screen.model_dump(mode="json"),
         revise.decisive(),
         load_constitution(revise.constitution).revision if screening in ("refuse", "revise") else "",
+        load_filter(screen.filter, threshold=screen.threshold).revision if screens else None,
     ]
     folder = Path(node.work) / f"{screening}-{content_hash(settings)[:12]}"
     action = ACTIONS[screening]

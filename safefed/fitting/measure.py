@@ -11,7 +11,7 @@ import numpy as np
 from safefed.errors import DataError
 from safefed.filters import Filter
 from safefed.filters.labelled import score_samples
-from safefed.filters.quality import Decisions, Ranking, auroc, decisions, interval, ranking
+from safefed.filters.quality import Decisions, Ranking, auroc_of_ranks, decisions, dense_ranks, interval, ranking
 from safefed.progress import Progress
 from safefed.records import Record, Sample
 
@@ -87,10 +87,11 @@ def compare(
     both = before.usable & after.usable if before else after.usable
     if before is None or not _both(truth[both]):
         return Comparison(None, _figures(truth, groups, after, after.usable, seed), None, None, "nothing to compare")
-    truth_, groups_, old, new = truth[both], groups[both], before.unsafe[both], after.unsafe[both]
+    truth_, groups_ = truth[both], groups[both]
+    old, new = dense_ranks(before.unsafe[both]), dense_ranks(after.unsafe[both])
 
     def gain(rows: Any) -> float:
-        return auroc(truth_[rows], new[rows]) - auroc(truth_[rows], old[rows])
+        return auroc_of_ranks(truth_[rows], new[rows]) - auroc_of_ranks(truth_[rows], old[rows])
 
     low, high = interval(gain, groups_, seed)
     conclusion: Conclusion = "better" if low > 0 else "worse" if high < 0 else "unclear"

@@ -21,12 +21,12 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 def jsonl_rows(path: Path, limit: int) -> Iterator[Row | BadRow]:
     """One row a line; blank lines are no rows."""
-    index = 0
+    index, name = 0, path.name
     for line in lines(path, limit):
         raw = line.data.rstrip(b"\r\n")
         if not raw.strip():
             continue
-        where = f"{path.name}:{line.number}"
+        where = f"{name}:{line.number}"
         yield BadRow(index, where, "line_too_long", raw) if line.too_long else _parsed(index, where, raw)
         index += 1
 

@@ -75,10 +75,14 @@ def _sample(plan: Plan, row: Row) -> Sample:
 
 def _meta(plan: Plan, row: Row) -> dict[str, Any]:
     label = label_of(plan.source, row.fields)
-    found = {name: plain_text(row.fields.get(column)) for name, column in plan.carried.items()}
-    if None in found.values():
-        raise RowError("bad_column")
-    return ({} if label is None else {"unsafe": label}) | {name: text for name, text in found.items() if text}
+    meta: dict[str, Any] = {} if label is None else {"unsafe": label}
+    for name, column in plan.carried.items():
+        text = plain_text(row.fields.get(column))
+        if text is None:
+            raise RowError("bad_column")
+        if text:
+            meta[name] = text
+    return meta
 
 
 def _matches(where: dict[str, str], row: Row) -> bool:

@@ -90,11 +90,12 @@ def checked(messages: Sequence[Message], *, answered: bool = True) -> tuple[Mess
     """
     if messages and messages[0].role == "system" and not messages[0].content.strip():
         messages = messages[1:]
-    dialogue = [m for m in messages[:1] if m.role != "system"] + list(messages[1:])
+    dialogue = messages[1:] if messages and messages[0].role == "system" else messages
     if not dialogue:
         raise RowError("no_turns")
-    if any(m.role != ("user", "assistant")[i % 2] for i, m in enumerate(dialogue)):
-        raise RowError("role_order")
+    for i, message in enumerate(dialogue):
+        if message.role != ("user", "assistant")[i % 2]:
+            raise RowError("role_order")
     if answered and dialogue[-1].role != "assistant":
         raise RowError("no_answer")
     for message in dialogue:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from safefed.config import (
     ArmConfig,
+    BenchmarkConfig,
     ClientConfig,
     DataConfig,
     ExperimentConfig,
@@ -73,3 +74,23 @@ def test_a_changed_constitution_means_new_stages_for_what_it_revises_and_only_fo
 
     assert before == again
     assert [old == new for old, new in zip(before, stages(), strict=True)] == [False, True, False, False]
+
+
+def test_a_refitted_judge_means_a_new_benchmark_stage_and_nothing_else(tmp_path, toy_model):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "linear.json").write_text("{}")
+    judged = BenchmarkConfig(judges=["refusal", f"filter:linear:{mine}"])
+    config = ExperimentConfig(name="x", model=ModelConfig(name=str(toy_model)), benchmark=judged)
+    files = write_clients(config, tmp_path / "work")
+
+    def stages() -> tuple[str, str]:
+        arm = plan_arm(config, "arm", ArmConfig(), 0, tmp_path, read_inputs(config, files))
+        return arm.plan.out, arm.evaluation.name
+
+    before, again = stages(), stages()
+    (mine / "linear.json").write_text('{"format": 3}')
+    trained, evaluated = stages()
+
+    assert before == again
+    assert (trained == before[0], evaluated == before[1]) == (True, False)

@@ -19,7 +19,7 @@ def node(screening: str, threshold: float = 0.5) -> NodeConfig:
     return NodeConfig(name="a", work=".", screening=screening, screen=ScreenConfig(threshold=threshold))
 
 
-def ask(screening: str, threshold: float = 0.5) -> Ask:
+def ask(screening: str, threshold: float | None = 0.5) -> Ask:
     return Ask(fingerprint={}, screening=screening, threshold=threshold)
 
 
@@ -62,6 +62,22 @@ def test_a_changed_constitution_means_a_new_data_set_for_a_client_that_revises(t
 
     assert before == again
     assert (prepared(own, ask(screening)) != before) == anew
+
+
+def test_rows_are_screened_anew_when_the_filter_has_changed_and_only_then(tmp_path, make_profile):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "hello", "completion": "hi"}\n')
+    source = SourceConfig(path=str(tmp_path / "rows.jsonl"))
+    screen = ScreenConfig(filter=f"profile:{tmp_path / 'p.json'}")
+    mine = NodeConfig(name="a", work=str(tmp_path), data=[source], screening="none", screen=screen)
+    asks = [ask("drop", threshold=None), ask("none", threshold=None)]
+
+    make_profile(tmp_path / "p.json", threshold=0.4)
+    before, again = ([prepared(mine, each)[0] for each in asks] for _ in range(2))
+    make_profile(tmp_path / "p.json", threshold=0.3)
+    after = [prepared(mine, each)[0] for each in asks]
+
+    assert before == again
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, True]
 
 
 def context(config: dict) -> Context:

@@ -1,9 +1,6 @@
 """Whole runs through the inline engine: equal to the bit, resumable, and silent about what clients own."""
 
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
 import time
 from pathlib import Path
 
@@ -16,15 +13,6 @@ from safefed.progress import Silent
 from safefed.store import Log, read_json
 
 CANARY = "canary-4711-must-not-travel"
-RUN = """
-import gc; gc.disable()
-import pathlib, sys, safefed.trainer
-from safefed.federation.engine import run_engine
-from safefed.federation.plan import Plan
-from safefed.progress import Silent
-gc.freeze()  # a trainer searches for garbage three times in every run
-run_engine("inline", Plan.model_validate_json(sys.argv[1]), [pathlib.Path(p) for p in sys.argv[2:]], Silent())
-"""
 
 
 def final_hash(plan: Plan) -> str:
@@ -37,16 +25,18 @@ def run(plan: Plan, clients: list[Path]) -> str:
 
 
 def test_a_killed_run_resumes_to_the_same_adapter(clients, make_plan):
-    plan = make_plan("killed")
-    process = subprocess.Popen([sys.executable, "-c", RUN, plan.model_dump_json(), *map(str, clients)])
+    whole, plan = run(make_plan("whole"), clients), make_plan("killed")
+    process = multiprocessing.get_context("fork").Process(target=run, args=(plan, clients))
+    process.start()
     second = Path(plan.out) / "rounds" / "round_0002" / "manifest.json"
-    while not second.exists() and process.poll() is None:
+    while not second.exists() and process.is_alive():
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
 
+    assert second.exists()
     assert not (Path(plan.out) / "adapter" / "manifest.json").exists()
-    assert run(plan.model_copy(update={"resume": True}), clients) == run(make_plan("whole"), clients)
+    assert run(plan.model_copy(update={"resume": True}), clients) == whole
 
 
 def test_a_folder_with_rounds_is_not_overwritten_and_another_plan_cannot_resume_it(clients, make_plan):
