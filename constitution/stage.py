@@ -15,7 +15,7 @@ from safefed.constitution.principles import Constitution
 from safefed.constitution.rounds import FLAGGED, NO_GENERATION, Draft, Rounds, Screen, answered, counted
 from safefed.constitution.utility import harmless_help
 from safefed.errors import IntegrityError
-from safefed.generate import Generator
+from safefed.generate import Generator, turns
 from safefed.records import PreferencePair, Revision, Sample, Verdict
 
 FALLBACK = "fallback:refuse"
@@ -81,9 +81,10 @@ def revise(
     screen = counted(screen)
     help_words = harmless_help([draft.sample for draft in drafts.values()], screen)
     rounds = Rounds(constitution, generator, screen, config, help_words)
-    for attempt in range(config.attempts):
-        pending = [draft for draft in drafts.values() if draft.problem]
-        drafts |= {draft.sample.id: draft for draft in rounds.attempt(pending, attempt)}
+    with turns(generator):  # every question about a row quotes the same request, and often the same answer
+        for attempt in range(config.attempts):
+            pending = [draft for draft in drafts.values() if draft.problem]
+            drafts |= {draft.sample.id: draft for draft in rounds.attempt(pending, attempt)}
     drafts |= {s.id: Draft(s, v, "", "no-answer") for s, v in zip(samples, verdicts, strict=True) if not s.response}
     reasons = {id_: draft.problem or "revised" for id_, draft in drafts.items()}
     if config.fallback == "refuse":

@@ -15,8 +15,8 @@ import numpy as np
 from safefed.errors import ConfigError, DataError
 from safefed.filters.batching import each_once, in_batches
 from safefed.filters.tokens import spans, special_tokens, token_ids, token_limit
-from safefed.generate import padded
 from safefed.models import has_bfloat16
+from safefed.padding import padded
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ from safefed.errors import DataError
 from safefed.filters.batching import each_once, in_batches
 from safefed.filters.guard_profile import Question
 from safefed.filters.guard_prompt import encode
-from safefed.generate import padded
 from safefed.models import LoadedModel
+from safefed.padding import padded
 
 if TYPE_CHECKING:
     import torch

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from safefed.adapter import state_hash, take_state
 from safefed.errors import ConfigError, DataError
 from safefed.escape import MARK, clip, control_tokens, neutralise
 from safefed.models import LoadedModel
+from safefed.padding import Limits, generate_padded
+from safefed.prefixes import Prefixes
 from safefed.records import Finish, Message, content_hash
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import GenerationConfig
-
-
-ROW_TOKENS = 256
-"""Prompt tokens per row that a full batch has room for; longer prompts make smaller batches."""
+MEMORY = 512 << 20
+"""Bytes: 58,000 tokens of the embedded model, some 4,000 of a model with 8 billion weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +71,28 @@ class Streaming(Protocol):
         ...
 
 
-class LocalGenerator:
-    """A Generator over a model in this process: greedy, in left-padded batches sorted by length.
+@runtime_checkable
+class Remembers(Protocol):
+    """A Generator that can remember what it read."""
 
-    In float32 the text does not depend on ``batch_size``; in lower precision a near tie between two tokens may fall
-    the other way. Control tokens in message content are broken (``safefed.escape``). A conversation that leaves less
-    than ``max_new_tokens`` of the model's context has its longest messages clipped in the middle, at a visible mark.
+    def turns(self) -> AbstractContextManager[None]:
+        """See ``safefed.generate.turns``."""
+        ...
+
+
+def turns(generator: Generator) -> AbstractContextManager[None]:
+    """For several questions about one text: inside, ``generator`` reads only once what prompts begin with."""
+    return generator.turns() if isinstance(generator, Remembers) else nullcontext()
+
+
+class LocalGenerator:
+    """A Generator over a model in this process: greedy, in batches that are refilled as answers end.
+
+    In float32 the text depends neither on ``batch_size`` nor on ``turns`` nor on what is asked together; in lower
+    precision a near tie between two tokens may fall the other way. Models whose state is more than keys and values
+    (``safefed.decoding.is_plain``) go through ``model.generate`` in left-padded batches, and nothing is remembered.
+    Control tokens in message content are broken (``safefed.escape``). A conversation that leaves less than
+    ``max_new_tokens`` of the model's context has its longest messages clipped in the middle, at a visible mark.
 
     Args:
         loaded: The model; it may be a PeftModel, as ``safefed.adapter.with_adapter`` gives it.
@@ -87,21 +100,31 @@ class LocalGenerator:
         adapter: The hash of the model's adapter, if it is known and not in ``loaded.fingerprint``; else computed.
             Swapping the adapter calls for a new LocalGenerator, or ``revision`` is wrong.
         base_only: Generate without the adapter.
+        memory: Bytes of keys and values that ``turns`` may keep.
 
     Attributes:
         revision: Hash of ``loaded.fingerprint``, adapter, dtype and quantization.
         n_truncated: Conversations clipped so far.
+        n_prompt_tokens: Tokens of all prompts so far.
+        n_read: Of these, how many went through the model; the others were remembered.
     """
 
     def __init__(
-        self, loaded: LoadedModel, *, batch_size: int = 32, adapter: str | None = None, base_only: bool = False
+        self,
+        loaded: LoadedModel,
+        *,
+        batch_size: int = 32,
+        adapter: str | None = None,
+        base_only: bool = False,
+        memory: int = MEMORY,
     ) -> None:
         self._model, self._tokenizer = loaded.model, loaded.tokenizer
-        self._batch_size, self._base_only = batch_size, base_only
+        self._batch_size, self._base_only, self._memory = batch_size, base_only, memory
         self._control = control_tokens(loaded.tokenizer)
         self._eos = _end_tokens(loaded)
         self.revision = _revision(loaded, adapter, base_only)
-        self.n_truncated = 0
+        self._kept: Prefixes | None = None
+        self.n_truncated = self.n_prompt_tokens = self.n_read = 0
 
     def generate(self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int) -> list[Generation]:
         """One greedy answer per conversation, in order, stripped of blanks and control tokens.
@@ -116,19 +139,51 @@ class LocalGenerator:
     def stream(
         self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int
     ) -> Iterator[dict[int, Generation]]:
-        """See Streaming: batch by batch, in the order and with the text of ``generate``."""
+        """See Streaming: answers soon after they have ended, with the text of ``generate``."""
         room = self._room(max_new_tokens)
-        prompts = [self._fit(conversation, room) for conversation in conversations]
-        for rows in _batches([len(prompt) for prompt in prompts], self._batch_size):
-            yield dict(zip(rows, self.extend([prompts[i] for i in rows], max_new_tokens), strict=True))
+        yield from self._streamed([self._fit(conversation, room) for conversation in conversations], max_new_tokens)
 
     def extend(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Generation]:
         """The greedy continuation of each prompt, given as tokens that leave room for it, in order."""
-        answers: dict[int, Generation] = {}
-        with self._ready():
-            for rows in _batches([len(prompt) for prompt in prompts], self._batch_size):
-                answers.update(zip(rows, self._answer([prompts[i] for i in rows], max_new_tokens), strict=True))
+        answers = {row: answer for part in self._streamed(prompts, max_new_tokens) for row, answer in part.items()}
         return [answers[i] for i in range(len(prompts))]
+
+    def _streamed(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> Iterator[dict[int, Generation]]:
+        self.n_prompt_tokens += sum(map(len, prompts))
+        parts = self._parts(prompts, Limits(self._eos, self._pad, max_new_tokens, self._batch_size))
+        while True:
+            with self._ready():  # not while the caller looks at a part
+                part = next(parts, None)
+            if part is None:
+                return
+            yield {row: self._read(answer) for row, answer in part.items()}
+
+    def _parts(self, prompts: Sequence[Sequence[int]], limits: Limits) -> Iterator[dict[int, list[int]]]:
+        from safefed.decoding import Decoding, is_plain
+
+        if not is_plain(self._bare):
+            self.n_read += sum(map(len, prompts))
+            yield from generate_padded(self._model, prompts, limits)
+            return
+        kept = self._kept or Prefixes(self._memory)
+        kept.hold_for(_weights(self._model))
+        work = Decoding(self._model, [*map(tuple, prompts)], limits, kept=kept, keep=self._kept is not None)
+        yield from work.parts()
+        self.n_read += work.n_read
+
+    @contextmanager
+    def turns(self) -> Iterator[None]:
+        """See ``safefed.generate.turns``: up to ``memory`` bytes are kept, until the end of the outermost such context.
+
+        Only for a time, so that the text of a run that goes on after a kill depends on nothing from before it. Weights
+        that are loaded or trained meanwhile are noticed (not those written through ``.data``), and all is forgotten.
+        """
+        outer = self._kept
+        self._kept = outer or Prefixes(self._memory)
+        try:
+            yield
+        finally:
+            self._kept = outer
 
     @contextmanager
     def _ready(self) -> Iterator[None]:
@@ -181,35 +236,14 @@ class LocalGenerator:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
-    def _answer(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Generation]:
-        ids, mask = padded(prompts, self._pad, self._model.device)
-        config = self._greedy(max_new_tokens)
-        generate: Any = self._model.generate  # transformers types it as a Tensor
-        out: torch.Tensor = generate(input_ids=ids, attention_mask=mask, generation_config=config)
-        return [self._read(row) for row in out[:, ids.shape[1] :].tolist()]
+    @property
+    def _bare(self) -> Any:
+        return self._model.get_base_model() if _is_peft(self._model) else self._model  # type: ignore[operator]
 
     @property
     def _pad(self) -> int:
         pad: int | None = self._tokenizer.pad_token_id
         return self._eos[0] if pad is None else pad
-
-    def _greedy(self, max_new_tokens: int) -> GenerationConfig:
-        from transformers import GenerationConfig
-
-        return GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            eos_token_id=self._eos,
-            pad_token_id=self._pad,
-            # Said in full: what is left out is taken from the model's own generation_config.json.
-            do_sample=False,
-            num_beams=1,
-            temperature=1.0,
-            top_p=1.0,
-            top_k=50,
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
-            min_length=0,
-        )
 
     def _read(self, tokens: list[int]) -> Generation:
         end = next((i for i, token in enumerate(tokens) if token in self._eos), None)
@@ -217,27 +251,9 @@ class LocalGenerator:
         return Generation(str(text).strip(), "length" if end is None else "stop")
 
 
-def padded(
-    prompts: Sequence[Sequence[int]], pad: int, device: Any, *, left: bool = True
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts as one tensor, padded on the left (right: for encoders), and its mask; both (rows, longest prompt)."""
-    import torch
-
-    width = max(map(len, prompts))
-    gaps = [(width - len(prompt), 0) if left else (0, width - len(prompt)) for prompt in prompts]
-    rows = zip(gaps, prompts, strict=True)
-    ids = [[pad] * before + list(prompt) + [pad] * after for (before, after), prompt in rows]
-    mask = [[0] * before + [1] * (width - before - after) + [0] * after for before, after in gaps]
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-
-
-def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Positions, longest first, in batches of up to ``batch_size`` rows and ``batch_size * ROW_TOKENS`` tokens."""
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    while order:
-        size = max(1, min(batch_size, batch_size * ROW_TOKENS // max(1, lengths[order[0]])))
-        yield order[:size]
-        order = order[size:]
+def _weights(model: Any) -> list[tuple[int, int]]:
+    """What changes when weights are replaced or written to."""
+    return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters()]
 
 
 def _is_peft(model: Any) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from safefed.config import GeneratorConfig, ModelConfig
-from safefed.generate import FAILED, Generation, Generator, LocalGenerator, Streaming, Tokens
+from safefed.generate import FAILED, Generation, Generator, LocalGenerator, Streaming, Tokens, turns
 from safefed.progress import Advance
 from safefed.records import Message, content_hash
 from safefed.store import Log
@@ -88,6 +89,10 @@ class Remembered:
                 counts["cached_tokens"] += answer.tokens.cached
                 counts["completion_tokens"] += answer.tokens.completion
         return counts
+
+    def turns(self) -> AbstractContextManager[None]:
+        """See ``safefed.generate.turns``."""
+        return turns(self._generator)
 
     def forget(self) -> None:
         """Delete the file; this object is of no use afterwards."""

@@ -5,8 +5,9 @@ import pytest
 
 from safefed.config import LoraSettings, ModelConfig
 from safefed.errors import ConfigError, DataError
-from safefed.generate import Generation, LocalGenerator, _batches
+from safefed.generate import Generation, LocalGenerator, turns
 from safefed.models import LoadedModel, load_tokenizer, weights_hash
+from safefed.padding import batches
 from safefed.records import Finish, Message
 
 CONVERSATIONS = [
@@ -68,10 +69,10 @@ def test_the_text_does_not_depend_on_the_batch_size(loaded: LoadedModel, batch_s
 def test_long_prompts_make_smaller_batches_and_every_row_is_in_one():
     lengths = [5, 1024, 300, 7, 256, 2000, 9, 12, 600, 0]
 
-    batches = list(_batches(lengths, 4))
+    found = list(batches(lengths, 4))
 
-    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
-    assert [len(rows) for rows in batches] == [1, 1, 1, 3, 4]
+    assert sorted(row for rows in found for row in rows) == list(range(len(lengths)))
+    assert [len(rows) for rows in found] == [1, 1, 1, 3, 4]
 
 
 def test_an_answer_stops_at_an_end_token_or_is_said_to_be_cut(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
@@ -171,3 +172,46 @@ def test_a_model_in_training_mode_is_put_back_into_it(loaded: LoadedModel):
         assert loaded.model.training
     finally:
         loaded.model.eval()
+
+
+def test_turns_read_a_text_once_and_forget_it_at_the_end(loaded: LoadedModel):
+    first, second = ([(Message("user", f"{'a long text ' * 9}{n} {end}"),) for n in range(5)] for end in ("a?", "b?"))
+    fresh, generator = LocalGenerator(loaded), LocalGenerator(loaded)
+    expected = [fresh.generate(asked, max_new_tokens=8) for asked in (first, second)]
+
+    with turns(generator):
+        answers = [generator.generate(asked, max_new_tokens=8) for asked in (first, second)]
+    read = [generator.n_read, fresh.n_read]
+    generator.generate(second, max_new_tokens=8)
+
+    assert answers == expected
+    assert generator.n_prompt_tokens == pytest.approx(1.5 * fresh.n_prompt_tokens, rel=0.01)
+    assert read[0] < 0.7 * read[1]
+    assert generator.n_read - read[0] == read[1] / 2, "read again after the end"
+
+
+def test_nothing_is_reused_under_other_weights(loaded: LoadedModel):
+    from safefed.adapter import adapted, put_state, take_state
+
+    with adapted(loaded, LoraSettings(rank=4), seed=1) as model:
+        live = dataclasses.replace(loaded, model=model)  # type: ignore[arg-type]
+        generator = LocalGenerator(live)
+        with turns(generator):
+            before = generator.generate(CONVERSATIONS, max_new_tokens=8)
+            put_state(model, {name: value + 0.5 for name, value in take_state(model).items()})
+            after = generator.generate(CONVERSATIONS, max_new_tokens=8)
+        expected = LocalGenerator(live).generate(CONVERSATIONS, max_new_tokens=8)
+
+    assert after == expected
+    assert before != after
+
+
+def test_a_generator_without_memory_takes_turns_too():
+    class Fixed:
+        revision = "1"
+
+        def generate(self, conversations, *, max_new_tokens):  # noqa: ARG002
+            return [Generation("no", "stop") for _ in conversations]
+
+    with turns(Fixed()):
+        assert Fixed().generate([CONVERSATIONS[0]], max_new_tokens=1) == [Generation("no", "stop")]
