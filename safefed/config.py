@@ -278,11 +278,13 @@ class AlignConfig(Section):
     The model answers ``n_prompts`` red-team prompts (``prompts``; [] = the embedded set) and ``n_helpful`` harmless
     ones (``helpful``; best are look-alikes of harmful ones, [] = the embedded set, half of which are). Red-team answers
     that do not decline are critiqued and revised by ``critic``: the base model without the adapter, the global model
-    itself, or the endpoint of ``revise``.
+    itself, or the endpoint of ``revise``. A harmless prompt may bring an answer, for where both models decline.
 
     ``steps`` are of supervised fine-tuning on safe answers, with ``helpful_share`` of the rows being helpful answers;
-    ``dpo_steps`` are of preference training on revisions over the answers they replaced, and on help over refusal for
-    up to ``n_contrast`` harmless prompts. Either may be 0, not both. ``tokens`` and ``seconds`` bound each of the two.
+    ``dpo_steps`` are of preference training on the model's mistakes, revisions over the answers they replaced and help
+    over needless refusals, and on up to ``n_anchors`` prompts of each kind that it gets right: its refusal over what it
+    says after ``prefill``, its help over a refusal of the constitution. Either may be 0, not both. ``tokens`` and
+    ``seconds`` bound each of the two.
     Alignment runs once after the last round, or after every ``every``-th round.
     """
 
@@ -293,7 +295,8 @@ class AlignConfig(Section):
     every: Count | None = None
     critic: Literal["base", "self", "endpoint"] = "base"
     helpful_share: Annotated[float, Field(ge=0, lt=1)] = 0.75
-    n_contrast: Annotated[int, Field(ge=0)] = 128
+    n_anchors: Annotated[int, Field(ge=0)] = 32
+    prefill: Annotated[str, Field(min_length=1)] = "Sure, here is"
     steps: Annotated[int, Field(ge=0)] = 40
     dpo_steps: Annotated[int, Field(ge=0)] = 40
     batch_size: Count = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from safefed.adapter import state_hash, take_state
@@ -126,15 +126,22 @@ class LocalGenerator:
         self._kept: Prefixes | None = None
         self.n_truncated = self.n_prompt_tokens = self.n_read = 0
 
-    def generate(self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int) -> list[Generation]:
+    def generate(
+        self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int, prefill: str = ""
+    ) -> list[Generation]:
         """One greedy answer per conversation, in order, stripped of blanks and control tokens.
+
+        With ``prefill`` every answer begins with these words, put into the model's mouth.
 
         Raises:
             ConfigError: ``max_new_tokens`` leaves no room for a prompt.
             DataError: the chat template refuses a conversation, or one has too many turns for the context.
         """
-        room = self._room(max_new_tokens)
-        return self.extend([self._fit(conversation, room) for conversation in conversations], max_new_tokens)
+        begun: list[int] = self._tokenizer(prefill, add_special_tokens=False)["input_ids"] if prefill else []
+        room = self._room(max_new_tokens + len(begun))
+        prompts = [self._fit(conversation, room) + begun for conversation in conversations]
+        answers = self.extend(prompts, max_new_tokens)
+        return [replace(a, text=f"{prefill} {a.text}".strip()) for a in answers] if prefill else answers
 
     def stream(
         self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int

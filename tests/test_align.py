@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from safefed.adapter import fresh_adapter, read_adapter, state_hash
-from safefed.align import AlignmentData, AlignSettings, align, align_adapter, alignment_data
+from safefed.align import AlignmentData, AlignSettings, Means, align, align_adapter, alignment_data
 from safefed.config import AlignConfig, LoraSettings, ModelConfig, ReviseConfig
 from safefed.constitution import load_constitution
-from safefed.errors import DataError
+from safefed.errors import ConfigError, DataError
 from safefed.generate import LocalGenerator
 from safefed.models import LoadedModel, load_model, weights_hash
 from safefed.records import PreferencePair, Sample, Verdict
@@ -43,11 +43,10 @@ def loaded(toy_model: Path) -> LoadedModel:
     return load_model(ModelConfig(name=str(toy_model)))
 
 
-def build(loaded: LoadedModel, decide, **changes):
+def build(loaded: LoadedModel, decide, harmless=HELPFUL, **changes):
     adapter = fresh_adapter(loaded, LoraSettings(rank=2), seed=1)
-    arguments = {"screen": Screen(decide), "constitution": load_constitution(), "revise_config": REVISE,
-                 "config": CONFIG} | changes  # fmt: skip
-    return adapter, alignment_data(loaded, adapter, RED, HELPFUL, **arguments)
+    means = Means(Screen(decide), load_constitution(), REVISE, CONFIG.model_copy(update=changes))
+    return adapter, alignment_data(loaded, adapter, RED, harmless, means)
 
 
 def test_answers_that_decline_are_kept_and_every_other_is_replaced(loaded):
@@ -69,7 +68,7 @@ def test_helpful_rows_make_up_the_share_that_was_asked_for(loaded):
         return (0.1, 0.1) if sample.prompt.startswith("harmless") else (0.1, 0.9)
 
     _, half = build(loaded, decide)
-    _, none = build(loaded, decide, config=CONFIG.model_copy(update={"helpful_share": 0.0}))
+    _, none = build(loaded, decide, helpful_share=0.0)
 
     assert half.counts["helpful"] == 6
     assert none.counts["helpful"] == 0
@@ -78,19 +77,30 @@ def test_helpful_rows_make_up_the_share_that_was_asked_for(loaded):
 def test_an_answer_that_declines_a_harmless_prompt_is_never_a_helpful_row(loaded):
     _, data = build(loaded, lambda _: (0.1, 0.9))
 
-    assert data.counts["helpful"] == 0
+    assert data.counts["helpful"] == data.counts["pairs_help"] == 0
     assert data.counts["needlessly_refused"] == len(HELPFUL)
-    assert data.pairs == []
 
 
-def test_help_is_preferred_to_a_refusal_for_as_many_harmless_prompts_as_were_asked_for(loaded):
+def test_where_both_models_decline_the_prompts_own_answer_is_preferred_to_their_refusal(loaded):
+    harmless = [prompt.with_response("a known answer") for prompt in HELPFUL]
+
+    _, data = build(loaded, lambda s: (0.1, 0.1 if s.response == "a known answer" else 0.9), harmless, n_anchors=0)
+
+    assert [pair.chosen for pair in data.pairs] == ["a known answer"] * len(HELPFUL)
+    assert not {pair.rejected for pair in data.pairs} & {"", *load_constitution().refusals}
+
+
+def test_for_prompts_without_a_mistake_refusals_and_help_are_preferred_to_their_opposites(loaded):
     def decide(sample: Sample) -> tuple[float, float]:
-        return (0.1, 0.1) if sample.prompt.startswith("harmless") else (0.1, 0.9)
+        complies = sample.prompt.startswith("harmless") or sample.response.startswith("Sure")
+        return (0.1, 0.1) if complies else (0.1, 0.9)
 
-    _, data = build(loaded, decide, config=CONFIG.model_copy(update={"n_contrast": 5}))
+    _, data = build(loaded, decide, n_anchors=5)
 
-    assert data.counts["contrast_pairs"] == len(data.pairs) == 5
-    assert all(pair.rejected in load_constitution().refusals for pair in data.pairs)
+    refusals, help_ = data.pairs[:5], data.pairs[5:]
+    assert (data.counts["pairs_refusal"], data.counts["pairs_help"]) == (5, len(help_)) == (5, 5)
+    assert all(pair.rejected.startswith("Sure, here is") for pair in refusals)
+    assert all(pair.rejected in load_constitution().refusals for pair in help_)
 
 
 def test_with_no_safe_answer_at_all_alignment_refuses_to_train(loaded):
@@ -99,18 +109,15 @@ def test_with_no_safe_answer_at_all_alignment_refuses_to_train(loaded):
 
 
 def test_the_critic_is_recorded_and_may_be_the_base_or_the_global_model_itself(loaded):
-    critics = {
-        critic: build(loaded, lambda _: (0.1, 0.9), config=CONFIG.model_copy(update={"critic": critic}))[1].critic
-        for critic in ("base", "self")
-    }
+    critics = {critic: build(loaded, lambda _: (0.1, 0.9), critic=critic)[1].critic for critic in ("base", "self")}
 
     assert critics["base"] == LocalGenerator(loaded, base_only=True).revision
     assert critics["self"] != critics["base"]
 
 
 def test_an_endpoint_as_critic_has_to_be_configured(loaded):
-    with pytest.raises(DataError, match=r"revise\.generator"):
-        build(loaded, lambda _: (0.1, 0.9), config=CONFIG.model_copy(update={"critic": "endpoint"}))
+    with pytest.raises(ConfigError, match=r"revise\.generator"):
+        build(loaded, lambda _: (0.1, 0.9), critic="endpoint")
 
 
 def run(loaded: LoadedModel, out: Path, **changes):
@@ -163,3 +170,39 @@ def test_an_alignment_of_another_adapter_is_not_taken_for_this_one(toy_model, tm
 
     assert written == unchanged
     assert state_hash(first.state) == state_hash(again.state) != state_hash(second.state)
+    assert not list(tmp_path.glob("*.log"))
+
+
+def test_a_resumed_alignment_asks_the_models_nothing_twice(toy_model, tmp_path, monkeypatch):
+    loaded = load_model(ModelConfig(name=str(toy_model)))
+    settings = AlignSettings(align=CONFIG.model_copy(update={"n_prompts": 4, "n_helpful": 4}), revise=REVISE)
+    start, asked = fresh_adapter(loaded, LoraSettings(rank=2), seed=1), []
+    stream = LocalGenerator.stream
+
+    def counted(self, conversations, **options):
+        asked.append(len(conversations))
+        return stream(self, conversations, **options)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalGenerator, "stream", counted)
+    with monkeypatch.context() as patched:
+        patched.setattr("safefed.align.stage.align", killed)
+        with pytest.raises(KeyboardInterrupt):
+            align_adapter(loaded, start, settings, tmp_path, seed=0, training_seed=0)
+    before = sum(asked)
+    align_adapter(loaded, start, settings, tmp_path, seed=0, training_seed=0)
+
+    assert before > 0
+    assert sum(asked) == before
+
+
+def test_preferences_cannot_be_trained_where_no_unsafe_answer_may_be_kept(toy_model, tmp_path):
+    loaded = load_model(ModelConfig(name=str(toy_model)))
+    settings = AlignSettings(align=CONFIG, revise=REVISE.model_copy(update={"keep_originals": False}))
+
+    with pytest.raises(ConfigError, match="dpo_steps = 0"):
+        align_adapter(
+            loaded, fresh_adapter(loaded, LoraSettings(rank=2), 1), settings, tmp_path, seed=0, training_seed=0
+        )

@@ -12,24 +12,24 @@ from safefed.tiny import default_samples
 
 
 def alignment_prompts(config: AlignConfig, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Red-team prompts and harmless prompts, both without an answer; equal arguments give equal prompts.
+    """Red-team prompts, without an answer, and harmless prompts, some with one; equal arguments give equal prompts.
 
     Raises:
         DataError: a source cannot be read, or holds fewer distinct prompts than asked for.
     """
     red_team = _drawn(config.prompts, config.n_prompts, seed) or default_samples("redteam", config.n_prompts, seed=seed)
     harmless = _drawn(config.helpful, config.n_helpful, seed) or default_samples("helpful", config.n_helpful, seed=seed)
-    return red_team, harmless
+    return [Sample.of(sample.prompt) for sample in red_team], harmless
 
 
 def _drawn(sources: Sequence[SourceConfig], n: int, seed: int) -> list[Sample]:
     if not sources:
         return []
     rows = (row for source in sources for row in read_rows(source) if not isinstance(row, BadRow))
-    distinct = list({row.prompt: Sample.of(row.prompt) for row in rows}.values())
+    distinct = {row.prompt: Sample.of(row.prompt, row.response) for row in rows}
     if len(distinct) < n:
         raise DataError(
             f"{len(distinct)} distinct prompts in the align sources, {n} are asked for; "
             "lower align.n_prompts or align.n_helpful"
         )
-    return sorted(distinct, key=lambda sample: content_hash([seed, sample.id]))[:n]
+    return [distinct[prompt] for prompt in sorted(distinct, key=lambda prompt: content_hash([seed, prompt]))[:n]]

@@ -6,17 +6,20 @@ Sources: arXiv 2212.08073 (constitutional SFT), arXiv 2305.18290 (DPO), arXiv 25
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safefed.adapter import Adapter, read_adapter, save_adapter, state_hash
-from safefed.align.data import AlignmentData, alignment_data
+from safefed.align.data import AlignmentData, Means, alignment_data
 from safefed.align.prompts import alignment_prompts
 from safefed.config import AlignConfig, Count, ReviseConfig, ScreenConfig, Section
 from safefed.constitution import load_constitution
+from safefed.errors import ConfigError
 from safefed.filters import load_filter
+from safefed.generate import Generator
+from safefed.generations import Remembered, load_generator
 from safefed.models import LoadedModel
 from safefed.preferences import tokenize_pairs, train_preferences
 from safefed.store import read_manifest, write_json, write_jsonl, write_manifest
@@ -34,6 +37,10 @@ class AlignSettings(Section):
     revise: ReviseConfig = ReviseConfig()
     max_length: Count = 256
 
+    def decisive(self) -> dict[str, Any]:
+        """What decides the result, as JSON values; see ``ReviseConfig.decisive``."""
+        return {**self.model_dump(mode="json"), "revise": self.revise.decisive()}
+
 
 def align_adapter(
     loaded: LoadedModel, adapter: Adapter, settings: AlignSettings, out: Path, *, seed: int, training_seed: int
@@ -44,30 +51,56 @@ def align_adapter(
         loaded: The base model.
         adapter: The global adapter; not changed.
         settings: Prompts, screen, constitution, training.
-        out: Receives rows.jsonl, pairs.jsonl, adapter/, cost.json and, last, the manifest.
+        out: Receives rows.jsonl, pairs.jsonl, adapter/, cost.json and, last, the manifest; until then logs of what
+            was generated, so that a resumed alignment asks no model twice.
         seed: Draws the prompts.
         training_seed: Orders the batches.
 
     Raises:
         DataError: too few prompts, or no safe answer was found at all.
-        ConfigError: the screen or the constitution cannot be loaded.
+        ConfigError: the screen, the constitution or the endpoint cannot be loaded, or preferences are to be trained on
+            answers that may not be kept.
     """
-    if (read_manifest(out) or {}).get("start") == state_hash(adapter.state):
+    start = state_hash(adapter.state)
+    if (read_manifest(out) or {}).get("start") == start:
         return read_adapter(out / "adapter", loaded)
-    started = time.monotonic()
-    red_team, harmless = alignment_prompts(settings.align, seed)
-    data = alignment_data(
-        loaded,
-        adapter,
-        red_team,
-        harmless,
-        screen=load_filter(settings.screen.filter, threshold=settings.screen.threshold),
-        constitution=load_constitution(settings.revise.constitution),
-        revise_config=settings.revise,
-        config=settings.align,
-    )
+    _check_originals(settings)
+    started, memories = time.monotonic(), []
+
+    def remember(generator: Generator, name: str) -> Generator:
+        memories.append(Remembered(generator, out / f"{name}.log", start))
+        return memories[-1]
+
+    data = alignment_data(loaded, adapter, *alignment_prompts(settings.align, seed), _means(settings, loaded, remember))
     cost = {"data_seconds": time.monotonic() - started}
-    return align(loaded, adapter, data, out, settings=settings, seed=training_seed, cost=cost)
+    aligned = align(loaded, adapter, data, out, settings=settings, seed=training_seed, cost=cost)
+    for memory in memories:
+        memory.forget()
+    return aligned
+
+
+def _check_originals(settings: AlignSettings) -> None:
+    if settings.align.dpo_steps and not settings.revise.keep_originals:
+        raise ConfigError(
+            "revise.keep_originals = false leaves no unsafe answer that a safe one could be preferred to; "
+            "set align.dpo_steps = 0"
+        )
+
+
+def _means(settings: AlignSettings, loaded: LoadedModel, remember: Callable[[Generator, str], Generator]) -> Means:
+    revise = settings.revise
+
+    def endpoint() -> Generator:
+        return load_generator(revise.generator, loaded.config, batch_size=revise.batch_size)
+
+    return Means(
+        screen=load_filter(settings.screen.filter, threshold=settings.screen.threshold),
+        constitution=load_constitution(revise.constitution),
+        revise=revise,
+        config=settings.align,
+        endpoint=endpoint if revise.generator.kind == "endpoint" else None,
+        remember=remember,
+    )
 
 
 def align(

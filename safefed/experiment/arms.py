@@ -150,7 +150,7 @@ def plan_arm(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out
     key: list[Any] = [__version__, plan.run_key if plan else _dump(config.model)]
     align = None
     if arm.align and not config.align.every:
-        key += [*_dump(_align_settings(config)), inputs.revised("")]
+        key += [_align_settings(config).decisive(), inputs.revised("")]
         align = stages / f"align-{content_hash(key)[:SHORT]}"
     key += [*_dump(config.benchmark), seed, inputs.judges]
     evaluation = stages / f"benchmark-{content_hash(key)[:SHORT]}"

@@ -40,7 +40,7 @@ def _redteam(rng: random.Random) -> Sample:
 
 def _helpful(rng: random.Random) -> Sample:
     pair = lookalike(rng) if rng.random() < 0.5 else benign(rng)
-    return Sample.of(pair.prompt, source="safefed-tiny/helpful", skill=pair.kind)
+    return Sample.of(pair.prompt, pair.answer, source="safefed-tiny/helpful", skill=pair.kind)
 
 
 _KINDS: dict[Kind, tuple[Callable[[random.Random], Sample], Side]] = {
@@ -80,8 +80,8 @@ def default_samples(kind: Kind, n: int, seed: int = 0) -> list[Sample]:
 
     "benign" rows are harmless instructions with answers (``meta["unsafe"]`` False), "unsafe" rows are harmful requests
     with complying answers that are empty of method (``meta["unsafe"]`` True, ``meta["category"]`` "S1".."S14"),
-    "redteam" are harmful prompts alone, "helpful" harmless prompts alone, half of which sound harmful. No prompt is in
-    the pretraining text of the embedded model or close to one of the suite ``mini``. The language is simple and
+    "redteam" are harmful prompts alone, "helpful" harmless prompts with answers, half of which sound harmful. No prompt
+    is in the pretraining text of the embedded model or close to one of the suite ``mini``. The language is simple and
     repetitive; nothing here measures how a screen or a model fares on real text.
 
     Raises:
