@@ -37,23 +37,21 @@ def tokenize_pairs(pairs: Sequence[PreferencePair], tokenizer: PreTrainedTokeniz
     control = control_tokens(tokenizer)
     rows = []
     for pair in pairs:
-        sides = [encode(Sample.of(pair.prompt, text), tokenizer, control, max_length) for text in _answers(pair)]
-        if None not in sides:
-            prompt, chosen, rejected = _split(*sides)
-            if chosen != rejected:
-                rows.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected})
+        chosen, rejected = (
+            encode(Sample.of(pair.prompt, text), tokenizer, control, max_length)
+            for text in (pair.chosen, pair.rejected)
+        )
+        if chosen and rejected and chosen != rejected:
+            rows.append(_row(chosen, rejected))
     if not rows:
         raise DataError(f"none of {len(pairs)} pairs can be trained on within max_length={max_length} tokens; raise it")
     return Dataset.from_list(rows)
 
 
-def _answers(pair: PreferencePair) -> tuple[str, str]:
-    return pair.chosen, pair.rejected
-
-
-def _split(chosen: dict[str, list[int]], rejected: dict[str, list[int]]) -> tuple[list[int], list[int], list[int]]:
+def _row(chosen: dict[str, list[int]], rejected: dict[str, list[int]]) -> dict[str, list[int]]:
     n = chosen["labels"].count(IGNORED)
-    return chosen["input_ids"][:n], chosen["input_ids"][n:], rejected["input_ids"][n:]
+    answers = {"chosen_ids": chosen["input_ids"][n:], "rejected_ids": rejected["input_ids"][n:]}
+    return {"prompt_ids": chosen["input_ids"][:n], **answers}
 
 
 def _dpo_config(training: LocalTraining, beta: float, loaded: LoadedModel, folder: str) -> DPOConfig:

@@ -19,7 +19,7 @@ class _Steps(TrainerCallback):
     def __init__(self, budget: Budget, advance: Advance) -> None:
         self._budget, self._advance, self._started = budget, advance, time.monotonic()
 
-    def on_step_end(self, _: Any, state: Any, control: Any, **__: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - the trainer's
         self._advance(1)
         tokens, seconds = self._budget.tokens, self._budget.seconds
         spent = tokens is not None and state.num_input_tokens_seen >= tokens
@@ -34,7 +34,8 @@ def run_quietly(trainer: AnyTrainer, budget: Budget, advance: Advance) -> TrainR
     trainer.add_callback(_Steps(budget, advance))
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    state, rows = trainer.state, trainer.train_dataset
+    rows: Any = trainer.train_dataset
+    state = trainer.state
     return TrainReport(len(rows), state.global_step, int(state.num_input_tokens_seen), losses[0], losses[-1])
 
 

@@ -66,8 +66,8 @@ class Plan(Section):
 
     def aligns_after(self, server_round: int) -> bool:
         """Whether the global model is aligned after this round."""
-        every = self.align and self.align.align.every
-        return bool(every) and server_round % every == 0
+        every = self.align.align.every if self.align else None
+        return every is not None and server_round % every == 0
 
 
 class Ask(Section):
