@@ -280,7 +280,7 @@ class AlignConfig(Section):
     that do not decline are critiqued and revised by ``critic``: the base model without the adapter, the global model
     itself, or the endpoint of ``revise``. A harmless prompt may bring an answer, for where both models decline.
 
-    ``steps`` are of supervised fine-tuning on safe answers, with ``helpful_share`` of the rows being helpful answers;
+    ``sft_steps`` are of supervised fine-tuning on safe answers, ``helpful_share`` of the rows being helpful answers;
     ``dpo_steps`` are of preference training on the model's mistakes, revisions over the answers they replaced and help
     over needless refusals, and on up to ``n_anchors`` prompts of each kind that it gets right: its refusal over what it
     says after ``prefill``, its help over a refusal of the constitution. Either may be 0, not both. ``tokens`` and
@@ -295,12 +295,12 @@ class AlignConfig(Section):
     every: Count | None = None
     critic: Literal["base", "self", "endpoint"] = "base"
     helpful_share: Annotated[float, Field(ge=0, lt=1)] = 0.75
-    n_anchors: Annotated[int, Field(ge=0)] = 32
+    n_anchors: Annotated[int, Field(ge=0)] = 64
     prefill: Annotated[str, Field(min_length=1)] = "Sure, here is"
-    steps: Annotated[int, Field(ge=0)] = 40
+    sft_steps: Annotated[int, Field(ge=0)] = 0
     dpo_steps: Annotated[int, Field(ge=0)] = 40
     batch_size: Count = 8
-    learning_rate: Positive = 5e-4
+    sft_learning_rate: Positive = 5e-4
     dpo_learning_rate: Positive = 2e-4
     beta: Positive = 0.1
     tokens: Count | None = None
@@ -308,8 +308,8 @@ class AlignConfig(Section):
 
     @model_validator(mode="after")
     def _trains(self) -> Self:
-        if not self.steps and not self.dpo_steps:
-            raise ValueError("steps and dpo_steps are both 0, so nothing would be learnt; set one of them")
+        if not self.sft_steps and not self.dpo_steps:
+            raise ValueError("sft_steps and dpo_steps are both 0, so nothing would be learnt; set one of them")
         return self
 
 
@@ -505,20 +505,44 @@ def _resolve(value: Any, base: Path, key: str = "") -> Any:
     return kind + colon + expand(argument, base) if maybe or key in ("path", "file", "work") else value
 
 
+def _read_extended(path: Path, seen: Sequence[Path] = ()) -> dict[str, Any]:
+    """A TOML file over the one that it ``extends``, whose values it overrides key by key; its paths are absolute."""
+    path = path.resolve()
+    if path in seen:
+        raise ConfigError(f"{path} extends itself: {' -> '.join(p.name for p in (*seen, path))}")
+    tree = read_toml(path)
+    parent = tree.pop("extends", None)
+    own: dict[str, Any] = _resolve(tree, path.parent)
+    if parent is None:
+        return own
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: extends must be the path of one TOML file")
+    return _over(_read_extended(path.parent / parent, (*seen, path)), own)
+
+
+def _over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` laid over ``below``; sections are merged, except ``arms``, which are replaced as a whole."""
+    both = dict(below)
+    for key, value in above.items():
+        merges = isinstance(value, dict) and isinstance(both.get(key), dict) and key != "arms"
+        both[key] = _over(both[key], value) if merges else value
+    return both
+
+
 def load_experiment(path: Path | None = None, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Read an experiment; without ``path``, the embedded default.
 
     Args:
-        path: A TOML file.
+        path: A TOML file; with ``extends = "OTHER.toml"`` at its top, only what differs from that one.
         overrides: ``a.b=value`` assignments in TOML syntax, applied last.
 
     Raises:
         ConfigError: with the file and every offending key.
     """
-    tree = read_toml(path) if path else {}
+    base = path.resolve().parent if path else Path.cwd()
+    tree = _read_extended(path) if path else {}
     for assignment in overrides:
         _set_path(tree, assignment)
-    base = path.resolve().parent if path else Path.cwd()
     return parse(ExperimentConfig, _resolve(tree, base), str(path or "the default experiment with --set"))
 
 

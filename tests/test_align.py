@@ -18,7 +18,7 @@ from safefed.store import read_json, read_jsonl, read_manifest
 RED = [Sample.of(f"red-team request {i}") for i in range(6)]
 HELPFUL = [Sample.of(f"harmless question {i}") for i in range(12)]
 REVISE = ReviseConfig(max_new_tokens=6)
-CONFIG = AlignConfig(steps=2, dpo_steps=2, batch_size=2, helpful_share=0.5)
+CONFIG = AlignConfig(sft_steps=2, dpo_steps=2, batch_size=2, helpful_share=0.5)
 
 
 class Screen:
@@ -143,7 +143,7 @@ def test_alignment_writes_rows_pairs_cost_and_an_adapter_and_leaves_the_base(loa
     assert read_json(tmp_path / "cost.json")["training_seconds"] > 0
 
 
-@pytest.mark.parametrize(("left_out", "kept"), [("steps", "dpo"), ("dpo_steps", "sft")])
+@pytest.mark.parametrize(("left_out", "kept"), [("sft_steps", "dpo"), ("dpo_steps", "sft")])
 def test_either_half_of_the_training_can_be_left_out(loaded, tmp_path, left_out, kept):
     run(loaded, tmp_path, **{left_out: 0})
 
@@ -151,7 +151,7 @@ def test_either_half_of_the_training_can_be_left_out(loaded, tmp_path, left_out,
 
 
 def test_a_budget_of_tokens_bounds_each_half(loaded, tmp_path):
-    run(loaded, tmp_path, tokens=1, steps=9, dpo_steps=9)
+    run(loaded, tmp_path, tokens=1, sft_steps=9, dpo_steps=9)
 
     assert [read_manifest(tmp_path)[part]["steps"] for part in ("sft", "dpo")] == [1, 1]
 

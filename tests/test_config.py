@@ -316,3 +316,32 @@ def test_reading_a_configuration_loads_nothing_heavy():
 def test_an_arm_whose_name_cannot_be_a_folder_of_its_own_is_refused(arm):
     with pytest.raises(ConfigError, match=r"arm"):
         parse(ExperimentConfig, {"arms": {arm: {}}}, "here")
+
+
+def test_an_experiment_says_only_how_it_differs_from_the_one_it_extends(tmp_path):
+    (tmp_path / "base.toml").write_text('name = "base"\n[train]\nrounds = 5\nsteps = 7\n[arms.base]\ntrain = false\n')
+    child = tmp_path / "sub" / "child.toml"
+    child.parent.mkdir()
+    child.write_text('extends = "../base.toml"\nname = "child"\n[train]\nsteps = 9\n[arms.other]\n')
+
+    config = load_experiment(child)
+
+    assert (config.name, config.train.rounds, config.train.steps, list(config.arms)) == ("child", 5, 9, ["other"])
+
+
+def test_experiments_that_extend_each_other_are_refused(tmp_path):
+    (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
+    (tmp_path / "b.toml").write_text('extends = "a.toml"\n')
+
+    with pytest.raises(ConfigError, match=r"a\.toml -> b\.toml -> a\.toml"):
+        load_experiment(tmp_path / "a.toml")
+
+
+def test_an_arm_has_settings_of_its_own_and_unknown_ones_are_refused():
+    config = ExperimentConfig.model_validate(
+        {"arms": {"sft": {"align": True, "settings": {"align": {"dpo_steps": 0, "sft_steps": 3}}}, "plain": {}}}
+    )
+
+    assert (config.for_arm("sft").align.sft_steps, config.for_arm("plain").align.sft_steps) == (3, 0)
+    with pytest.raises(ConfigError, match="'odd'"):
+        parse(ExperimentConfig, {"arms": {"odd": {"settings": {"train": {"speed": 1}}}}}, "here")

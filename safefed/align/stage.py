@@ -132,9 +132,9 @@ def _trained(
     """Supervised fine-tuning, then preferences, each if it has steps; without a pair there is nothing to prefer."""
     config, length, reports = settings.align, settings.max_length, {}
     budget = Budget(config.tokens, config.seconds)
-    if config.steps:
+    if config.sft_steps:
         rows = tokenize(data.rows, loaded.tokenizer, length)
-        training = LocalTraining(config.steps, config.batch_size, config.learning_rate, length, seed)
+        training = LocalTraining(config.sft_steps, config.batch_size, config.sft_learning_rate, length, seed)
         adapter, reports["sft"] = train_adapter(loaded, adapter, rows, training, budget)
     if config.dpo_steps and data.pairs:
         pairs = tokenize_pairs(data.pairs, loaded.tokenizer, length)
