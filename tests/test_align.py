@@ -1,12 +1,14 @@
 """Alignment on the toy model, with a screen whose verdicts the test decides."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from safefed.adapter import fresh_adapter, read_adapter, state_hash
 from safefed.align import AlignmentData, AlignSettings, Means, align, align_adapter, alignment_data
+from safefed.align.answers import declines
 from safefed.config import AlignConfig, LoraSettings, ModelConfig, ReviseConfig
 from safefed.constitution import load_constitution
 from safefed.errors import ConfigError, DataError
@@ -206,3 +208,13 @@ def test_preferences_cannot_be_trained_where_no_unsafe_answer_may_be_kept(toy_mo
         align_adapter(
             loaded, fresh_adapter(loaded, LoraSettings(rank=2), 1), settings, tmp_path, seed=0, training_seed=0
         )
+
+
+def test_a_screen_that_knows_no_refusals_leaves_them_to_the_first_words():
+    unknown = Verdict("id", "guard", {"response": 0.1}, 0.1)
+
+    assert declines(Sample.of("q", "I'm sorry, but I can't help with that."), unknown)
+    assert not declines(Sample.of("q", "Sure, here is how."), unknown)
+    assert not declines(
+        Sample.of("q", "I'm sorry, but I can't help with that."), replace(unknown, scores={"refusal": 0.1})
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from safefed.config import ReviseConfig
 from safefed.constitution.checks import is_looping
+from safefed.eval.refusals import opens_with_refusal
 from safefed.generate import Generator, LocalGenerator
 from safefed.records import PreferencePair, Sample, Verdict
 
@@ -26,9 +27,11 @@ class Helped:
     refusal: str
 
 
-def declines(verdict: Verdict) -> bool:
-    """Whether the judged answer is a refusal."""
-    return verdict.scores.get("refusal", 0.0) >= REFUSED
+def declines(answer: Sample, verdict: Verdict) -> bool:
+    """Whether ``answer`` is a refusal; by its first words where the screen does not know that axis."""
+    if "refusal" in verdict.scores:
+        return verdict.scores["refusal"] >= REFUSED
+    return opens_with_refusal(answer.response)
 
 
 def asked(generator: Generator, prompts: Sequence[Sample], config: ReviseConfig) -> list[Sample]:
@@ -43,11 +46,11 @@ def begun(
     """Each refusal over what the same model says when its answer is begun with ``prefill``, where that complies."""
     contexts = [refusal.context for refusal in refusals]
     texts = own.generate(contexts, max_new_tokens=config.max_new_tokens, prefill=prefill)
-    verdicts = screen.score([refusal.with_response(text.text) for refusal, text in zip(refusals, texts, strict=True)])
+    said = [refusal.with_response(text.text) for refusal, text in zip(refusals, texts, strict=True)]
     return [
-        PreferencePair(refusal.prompt, refusal.response, text.text)
-        for refusal, text, verdict in zip(refusals, texts, verdicts, strict=True)
-        if not declines(verdict)
+        PreferencePair(refusal.prompt, refusal.response, answer.response)
+        for refusal, answer, verdict in zip(refusals, said, screen.score(said), strict=True)
+        if not declines(answer, verdict)
     ]
 
 
@@ -62,10 +65,10 @@ def helped(
 
 def _helped(candidates: Sequence[tuple[Sample, Verdict]]) -> Helped:
     helpful = [sample for sample, verdict in candidates if _helps(sample, verdict)]
-    refusals = [sample.response for sample, verdict in candidates if sample.response and declines(verdict)]
+    refusals = [sample.response for sample, verdict in candidates if sample.response and declines(sample, verdict)]
     return Helped(next(iter(helpful), None), next(iter(refusals), ""))
 
 
 def _helps(sample: Sample, verdict: Verdict) -> bool:
     said = bool(sample.response) and not is_looping(sample.response)
-    return said and verdict.action == "keep" and not declines(verdict)
+    return said and verdict.action == "keep" and not declines(sample, verdict)
