@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from safefed.align import AlignSettings
+from safefed.config import AlignConfig, ReviseConfig
 from safefed.errors import ConfigError, DataError, QuorumError
 from safefed.federation.engine import run_engine
 from safefed.federation.plan import Plan
@@ -103,3 +105,24 @@ def test_too_few_clients_end_the_run_at_the_deadline(clients, make_plan):
 def test_flower_local_says_at_once_that_a_space_in_a_path_stops_it(clients, make_plan):
     with pytest.raises(ConfigError, match="a space in"):
         run_engine("flower:local", make_plan("a b"), clients, Silent())
+
+
+def test_the_global_model_is_aligned_after_every_second_round_and_a_resumed_run_ends_the_same(clients, make_plan):
+    settings = AlignSettings(
+        align=AlignConfig(every=2, n_prompts=2, n_helpful=2, sft_steps=1, dpo_steps=1, batch_size=2),
+        revise=ReviseConfig(max_new_tokens=6),
+        max_length=128,
+    )
+    whole, plan = make_plan("whole", align=settings), make_plan("cut", align=settings, resume=True)
+    expected = run(whole, clients)
+
+    run(plan, clients)
+    for folder in ("adapter", "rounds/round_0003", "rounds/round_0002"):
+        (Path(plan.out) / folder / "manifest.json").unlink()
+    again = run(plan, clients)
+
+    assert expected == again
+    assert [path.name for path in sorted((Path(plan.out) / "align").iterdir())] == ["round_0002"]
+    aligned = [row for row in Log(Path(whole.out) / "audit.jsonl").rows if row["kind"] == "align"]
+    assert [row["round"] for row in aligned] == [2]
+    assert aligned[0]["adapter"] == read_json(Path(whole.out) / "rounds/round_0002/manifest.json")["adapter"]
