@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from safefed.config import ModelConfig, NodeConfig, Objective
 from safefed.dataset import DATA, PAIRS, load_dataset_pairs, load_dataset_rows
+from safefed.errors import DataError
 from safefed.federation.guard import EXAMPLES_KEY, LOSS_KEYS
 from safefed.federation.plan import Hello, Job
 from safefed.store import sha256_file
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 
     from safefed.adapter import Adapter
     from safefed.training import TrainReport
-
-PAIRS_COME_FROM = (
-    "pairs come from one-turn rows of preference and hh sources whose chosen answer passes the screen, and from rows "
-    'that were revised (screening = "revise" with revise.keep_originals = true)'
-)
 
 _LOSS_PREFIX: Mapping[Objective, str] = {"sft": "", "dpo": "dpo-"}
 
@@ -62,6 +58,17 @@ def train_locally(node: NodeConfig, job: Job, folder: Path, start: Adapter) -> t
     if node.objective == "dpo":
         return train_preferences(loaded, start, rows, training, node.beta or job.beta)
     return train_adapter(loaded, start, rows, training)
+
+
+def require_pairs(hellos: Mapping[str, Hello]) -> None:
+    """Raises DataError, which says where pairs come from, if a client that trains on pairs has none."""
+    without = [name for name, hello in sorted(hellos.items()) if hello.objective == "dpo" and not hello.pairs]
+    if without:
+        raise DataError(
+            f'{", ".join(without)}: objective = "dpo", and not one preference pair; pairs come from one-turn rows of '
+            "preference and hh sources whose chosen answer passes the screen, and from rows that were revised "
+            '(screening = "revise" with revise.keep_originals = true). Give it such rows, or objective = "sft"'
+        )
 
 
 def mean_losses(replies: Mapping[str, MetricRecord], hellos: Mapping[str, Hello]) -> dict[str, float]:

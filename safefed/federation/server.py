@@ -15,7 +15,7 @@ from safefed.adapter import Adapter, fresh_adapter, save_adapter, state_hash
 from safefed.align import align_adapter
 from safefed.errors import ConfigError, DataError, QuorumError
 from safefed.federation.checkpoint import drop_unfinished, last_round, save_round
-from safefed.federation.objectives import PAIRS_COME_FROM, mean_losses
+from safefed.federation.objectives import mean_losses, require_pairs
 from safefed.federation.plan import JOB_KEY, Ask, Hello, Job, Plan, derived_seed, from_text
 from safefed.federation.strategy import GuardedStrategy, chosen_names, to_arrays, to_state
 from safefed.models import LoadedModel, load_model, torch_threads
@@ -114,16 +114,7 @@ class Roster(dict[str, int]):
                 f"{len(self)} of {self._plan.clients} clients are ready ({'; '.join(sorted(problems)) or 'silence'}); "
                 "each client's errors.log in its work folder has the cause under that id"
             )
-        _require_pairs(self.hellos)
-
-
-def _require_pairs(hellos: Mapping[str, Hello]) -> None:
-    without = [name for name, hello in sorted(hellos.items()) if hello.objective == "dpo" and not hello.pairs]
-    if without:
-        raise DataError(
-            f'{", ".join(without)}: objective = "dpo", and not one preference pair; {PAIRS_COME_FROM}. '
-            'Give it such rows, or objective = "sft"'
-        )
+        require_pairs(self.hellos)
 
 
 def _save_hellos(roster: Roster, out: Path) -> None:
