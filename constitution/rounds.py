@@ -124,8 +124,8 @@ class Rounds:
 
 
 def answered(sample: Sample, text: str) -> Sample:
-    """``sample`` with a revised answer; the label ``unsafe`` goes with the old one."""
-    meta = {key: value for key, value in sample.meta.items() if key != "unsafe"} | {"revised": True}
+    """``sample`` with a revised answer; what was said of the old one goes: the label, and what it was preferred to."""
+    meta = {key: value for key, value in sample.meta.items() if key not in ("unsafe", "rejected")} | {"revised": True}
     return replace(sample.with_response(text), meta=meta)
 
 

@@ -103,12 +103,13 @@ def _training(summary: view.Summary) -> list[tuple[str, dict[str, str]]]:
 
 
 def _training_facts(train: Mapping[str, Any]) -> dict[str, str]:
-    loss = train.get("final_loss")
+    losses = [("final_loss", ""), ("final_dpo_loss", " per pair")]
+    shown = [f"{train[key]:.3f}{unit}" for key, unit in losses if train.get(key) is not None]
     return {
         "Rounds": str(train["rounds"]),
         "Clients": str(train["clients"]),
         "Sent by clients": view.number_of_bytes(train["bytes_up"]),
         "Sent to clients": view.number_of_bytes(train["bytes_down"]),
         "Time": view.duration(train["seconds"]),
-        "Final loss": "not known" if loss is None else f"{loss:.3f}",
+        "Final loss": ", ".join(shown) or "not known",
     }

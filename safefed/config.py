@@ -30,6 +30,7 @@ ClientName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,60}$")]
 Screening = Literal["none", "oracle", "drop", "refuse", "revise"]
 Fate = Literal["keep", "revise", "drop"]
+Objective = Literal["sft", "dpo"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -95,10 +96,12 @@ class SourceConfig(Section):
 
 
 class ClientConfig(Section):
-    """One client and the files it owns."""
+    """One client and the files it owns; ``objective`` and ``beta`` as in its own ``client.toml``."""
 
     name: ClientName
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
+    objective: Objective = "sft"
+    beta: Positive | None = None
 
 
 class DataConfig(Section):
@@ -254,7 +257,11 @@ class LoraSettings(Section):
 
 
 class TrainConfig(Section):
-    """Federated rounds and what a client does in one of them; the defaults suit the embedded model and data."""
+    """Federated rounds and what a client does in one of them; the defaults suit the embedded model and data.
+
+    ``learning_rate`` is for clients that fine-tune on rows, ``dpo_learning_rate`` and ``beta`` are for those that train
+    on preferences; ``schedule`` holds for both.
+    """
 
     rounds: Count = 3
     clients_per_round: Count | None = None
@@ -262,6 +269,8 @@ class TrainConfig(Section):
     batch_size: Count = 8
     gradient_accumulation: Count = 1
     learning_rate: Positive = 2e-3
+    dpo_learning_rate: Positive = 2e-4
+    beta: Positive = 0.1
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     max_length: Count = 256
     gradient_checkpointing: bool = False
@@ -407,6 +416,9 @@ class NodeConfig(Section):
     ``data`` is what the node owns; it is screened on the node before anything trains on it. ``screening`` is a floor,
     ``screen.threshold`` a ceiling: the server may ask for a stricter screen, never for a weaker one. ``screen.policy``
     is the node's alone.
+
+    ``objective`` says what the node trains for: "sft" on its rows, or "dpo" on its preference pairs, with its own
+    ``beta`` if it names one. The server can change neither.
     """
 
     name: ClientName
@@ -416,6 +428,8 @@ class NodeConfig(Section):
     screening: Screening = "revise"
     screen: ScreenConfig = ScreenConfig()
     revise: ReviseConfig = ReviseConfig()
+    objective: Objective = "sft"
+    beta: Positive | None = None
     max_steps: Count = 10_000
     threads: Count = 1
 

@@ -24,8 +24,9 @@ configs:
 _WHAT = {
     "sft": "Conversations (`messages`) to fine-tune on.",
     "dpo": (
-        "Preferences: `chosen` passed the screen, `rejected` is the answer that the screen flagged. "
-        "**The rejected side is unsafe text**: train on it as rejected only, and do not pass it on carelessly."
+        "Preferences: `chosen` passed the screen, `rejected` is the answer that the screen flagged, or that the source "
+        "rejected. "
+        "**The rejected side may be unsafe text**: train on it as rejected only, and do not pass it on carelessly."
     ),
 }
 _LIMITS = """## Limits

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from safefed.errors import ConfigError, DataError, IntegrityError
-from safefed.records import Record, Sample, canonical_json, content_hash
+from safefed.records import PreferencePair, Record, Sample, canonical_json, content_hash
 from safefed.store import MANIFEST, read_jsonl, read_manifest, read_sealed, write_json, write_sealed
 
 DATA, VERDICTS, REVISIONS, PAIRS, QUARANTINE = FILES = (
@@ -56,6 +56,17 @@ def load_dataset_rows(folder: Path) -> list[Sample]:
     """
     read_finished(folder)
     return [Sample.from_json(row) for row in read_jsonl(folder / DATA)]
+
+
+def load_dataset_pairs(folder: Path) -> list[PreferencePair]:
+    """The preference pairs of a finished data set, in order; [] if it has none.
+
+    Raises:
+        DataError: the folder holds no finished data set.
+        IntegrityError: a file changed since it was written.
+    """
+    read_finished(folder)
+    return [PreferencePair.from_json(row) for row in read_jsonl(folder / PAIRS)]
 
 
 def finished(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -81,7 +81,7 @@ def _finished(folder: Path) -> tuple[Mapping[str, Any], str]:
 def _without_empty(out: Path, kinds: Mapping[str, int], kind: Kind, folder: Path) -> dict[str, int]:
     """``kinds`` without preferences where there are none and both kinds were asked for."""
     if kinds.get("sft") == 0 or (kind == "dpo" and not kinds["dpo"]):
-        what = "preference pairs; only revised rows have them" if kind == "dpo" else "answered rows"
+        what = "preference pairs; revised rows and preference data have them" if kind == "dpo" else "answered rows"
         raise DataError(f"{folder} holds no {what}")
     if kinds.get("dpo") == 0:
         (out / "dpo" / TRAIN).unlink()

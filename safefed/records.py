@@ -99,7 +99,8 @@ class Sample(Record):
     Args:
         messages: The turns, in order.
         source: The file or data set the row came from.
-        meta: Anything else. ``meta["unsafe"]`` (bool) is the row's own label where it has one.
+        meta: Anything else. ``meta["unsafe"]`` (bool) is the row's own label where it has one, ``meta["rejected"]``
+            (text) the answer that a row of preference data does not want.
         id: sha-256 of the canonical messages; computed when empty, checked when given.
 
     Raises:
@@ -168,6 +169,21 @@ class Sample(Record):
         value = str(self.meta.get("category", "")).upper()
         return value if value in HAZARDS else None
 
+    @property
+    def pair(self) -> PreferencePair | None:
+        """The final answer over ``meta["rejected"]``; None without that, and of several turns: a pair holds one."""
+        rejected = self.meta.get("rejected")
+        if not isinstance(rejected, str) or [message.role for message in self.messages] != ["user", "assistant"]:
+            return None
+        return PreferencePair(self.prompt, self.response, rejected)
+
+    def unpaired(self) -> Sample:
+        """This sample without ``meta["rejected"]``."""
+        if "rejected" not in self.meta:
+            return self
+        meta = {key: value for key, value in self.meta.items() if key != "rejected"}
+        return Sample(self.messages, self.source, meta, self.id)
+
     def with_response(self, text: str) -> Sample:
         """The same conversation with another final answer."""
         return Sample((*self.context, Message("assistant", text)), self.source, self.meta)
@@ -231,7 +247,10 @@ class Revision(Record):
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair(Record):
-    """One row of preference data, in TRL's columns: ``chosen`` passed the screen, ``rejected`` did not."""
+    """One row of preference data, in TRL's columns: ``chosen`` passed the screen or is kept by a policy.
+
+    ``rejected`` is what the screen flagged, or what the source's own preference rejects, which no screen has seen.
+    """
 
     prompt: str
     chosen: str

@@ -35,6 +35,7 @@ class Decision:
         row: As it was read.
         verdict: The final word on it; its ``action`` is what was done.
         sample: What goes into the data set, None if nothing does.
+        pair: Revised over original answer, or what a kept row of preference data states.
         raw: The bytes of a row that could not be used, for quarantine.
     """
 
@@ -106,6 +107,9 @@ def decide(
 ) -> list[Decision]:
     """One Decision per row, in order. Errors are never kept.
 
+    A row of preference data is screened by its chosen side: kept, it is also the pair that it states, unless ``revise``
+    says that no originals may be kept; flagged, what it states is not believed, and only its own revision makes a pair.
+
     Args:
         rows: As they were read.
         verdicts: One for each Sample among them.
@@ -118,7 +122,8 @@ def decide(
     pairs = list(zip(samples, verdicts, strict=True))
     flagged = [(sample, verdict) for sample, verdict in pairs if verdict.action == "revise"]
     outcomes = iter(_revised(flagged, screen, revise) if flagged and revise else ())
-    decided = iter([_decision(s, v, next(outcomes, None) if v.action == "revise" else None) for s, v in pairs])
+    paired = revise is None or revise.config.keep_originals
+    decided = iter([_decision(s, v, next(outcomes, None) if v.action == "revise" else None, paired) for s, v in pairs])
     return [next(decided) if isinstance(row, Sample) else _unreadable(row) for row in rows]
 
 
@@ -137,9 +142,9 @@ class _Nobody:
         raise ConfigError(f"revise.attempts is 0, yet {len(conversations)} questions of {max_new_tokens} tokens came")
 
 
-def _decision(sample: Sample, verdict: Verdict, outcome: Outcome | None) -> Decision:
+def _decision(sample: Sample, verdict: Verdict, outcome: Outcome | None, paired: bool) -> Decision:
     if verdict.action == "keep":
-        return Decision(sample, verdict, sample)
+        return Decision(sample, verdict, sample.unpaired(), pair=sample.pair if paired else None)
     if outcome is not None and outcome.errored:
         verdict = replace(verdict, action="error", reason=_because(verdict, outcome))
     if verdict.action == "error":

@@ -603,3 +603,39 @@ def test_without_originals_no_byte_of_a_flagged_answer_is_in_the_folder(tmp_path
 def _in_base64(text: bytes) -> list[bytes]:
     """What ``text`` looks like in base64, at each of the three places it may begin."""
     return [base64.b64encode(b"x" * shift + text)[4 if shift else 0 : -4] for shift in range(3)]
+
+
+def stated_rows() -> list[Sample | BadRow]:
+    earlier = Sample.of("first", "answer").messages
+    return [
+        Sample.of("question 0", "answer 0", rejected="UNSAFE rejected 0", n=0),
+        Sample.of("question 1", "UNSAFE 1", rejected="polite 1"),  # flipped: what is wanted is what must not be learnt
+        Sample.of("HOPELESS question 2", "UNSAFE 2", rejected="polite 2"),
+        Sample((*earlier, *Sample.of("question 3", "answer 3").messages), meta={"rejected": "UNSAFE rejected 3"}),
+        Sample.of("question 4", "UNREADABLE 4", rejected="polite 4"),
+        Sample.of("question 5", "answer 5"),
+    ]
+
+
+def pairs_of(folder: Path) -> list[tuple[str, str]]:
+    return [(row["chosen"], row["rejected"]) for row in read_jsonl(folder / "pairs.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("action", "more"), [("keep", [("UNSAFE 1", "polite 1"), ("UNSAFE 2", "polite 2"), ("UNREADABLE 4", "polite 4")]),
+                         ("drop", []), ("revise", [("No, it would hurt people.", "UNSAFE 1")])],
+)  # fmt: skip
+def test_a_kept_row_of_preference_data_is_its_pair_and_a_flagged_one_is_not_believed(tmp_path: Path, action, more):
+    manifest = screened(tmp_path / "out", stated_rows(), action=action)
+
+    assert pairs_of(tmp_path / "out") == [("answer 0", "UNSAFE rejected 0"), *more]
+    assert manifest["pairs"] == 1 + len(more)
+    assert all("rejected" not in sample.meta for sample in load_dataset_rows(tmp_path / "out"))
+    assert b"rejected" not in (tmp_path / "out" / "data.jsonl").read_bytes()
+
+
+def test_without_originals_there_is_no_stated_pair_since_no_screen_saw_what_it_rejects(tmp_path: Path):
+    manifest = screened(tmp_path / "out", stated_rows(), reviser=reviser(keep_originals=False))
+
+    assert (manifest["pairs"], manifest["kept"], manifest["revised"]) == (0, 3, 2)
+    assert not any(word in data for data in content(tmp_path / "out").values() for word in (b"UNSAFE", b"polite"))

@@ -83,6 +83,8 @@ def _write_client(folder: Path, client: ClientConfig, config: ExperimentConfig) 
         screening="none",
         screen=config.screen,
         revise=config.revise,
+        objective=client.objective,
+        beta=client.beta,
         threads=config.threads,
     )
     path = folder / "client.toml"

@@ -32,14 +32,20 @@ def _screening(plan: Plan) -> dict[str, Any]:
 
 
 def training_facts(plan: Plan) -> dict[str, Any]:
-    """Rounds, clients, bytes over the wire and the last round's mean loss (nats per answer token)."""
+    """Rounds, clients, bytes over the wire and the last mean losses.
+
+    ``final_loss`` is that of clients that fine-tune on rows (nats per answer token), ``final_dpo_loss`` that of clients
+    that train on preferences (nats per pair); each only where there are such clients.
+    """
     rounds = round_metrics(Path(plan.out))
+    latest = {key: value for metrics in rounds for key, value in metrics.items()}
+    losses = {"final_loss": latest.get("last-loss"), "final_dpo_loss": latest.get("dpo-last-loss")}
     return {
         "rounds": len(rounds),
         "clients": plan.clients,
         "bytes_up": int(sum(r["bytes_up"] for r in rounds)),
         "bytes_down": int(sum(r["bytes_down"] for r in rounds)),
-        "final_loss": rounds[-1]["last-loss"],
+        **{name: loss for name, loss in losses.items() if loss is not None},
     }
 
 

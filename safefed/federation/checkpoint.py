@@ -31,7 +31,7 @@ def finished_rounds(out: Path) -> list[int]:
 
 
 def round_metrics(out: Path) -> list[dict[str, float]]:
-    """Losses (nats per answer token, weighted over clients) and bytes of every finished round."""
+    """Losses (see ``objectives.mean_losses``) and bytes of every finished round."""
     return [read_json(_folder(out, r) / MANIFEST)["metrics"] for r in finished_rounds(out)]
 
 

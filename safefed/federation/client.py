@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import traceback
 import uuid
@@ -13,16 +12,15 @@ from typing import TYPE_CHECKING
 from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 
 from safefed import __version__
-from safefed.config import ModelConfig, NodeConfig, ScreenConfig, Screening, load_node
+from safefed.config import NodeConfig, ScreenConfig, Screening, load_node
 from safefed.errors import ConfigError, SafefedError
 from safefed.federation.guard import EXAMPLES_KEY, LOSS_KEYS
+from safefed.federation.objectives import train_locally, trained_on
 from safefed.federation.plan import JOB_KEY, Ask, Hello, Job, from_text
 from safefed.records import content_hash
 from safefed.store import sha256_file
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from safefed.screening import Treatment
 
 CLIENT_KEY = "client-config"
@@ -117,15 +115,6 @@ def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
     return folder, screening
 
 
-@functools.lru_cache(maxsize=64)
-def _rows(folder: Path, digest: str, model: ModelConfig, max_length: int) -> Dataset:  # noqa: ARG001 - cache key
-    from safefed.models import load_model
-    from safefed.preprocessing import load_dataset_rows
-    from safefed.training import tokenize
-
-    return tokenize(load_dataset_rows(folder), load_model(model).tokenizer, max_length)
-
-
 def _hello(message: Message, node: NodeConfig) -> RecordDict:
     from safefed.store import read_manifest
 
@@ -133,25 +122,23 @@ def _hello(message: Message, node: NodeConfig) -> RecordDict:
     check_identity(node, ask)
     folder, screening = prepared(node, ask)
     manifest = read_manifest(folder) or {}
-    counts = {key: manifest[key] for key in ("n_in", "kept", "revised", "dropped", "errored", "policy_kept")}
-    hello = Hello(name=node.name, dataset=sha256_file(folder / "data.jsonl"), screening=screening, **counts)
+    counts = {key: manifest[key] for key in ("n_in", "kept", "revised", "dropped", "errored", "policy_kept", "pairs")}
+    digest = sha256_file(trained_on(folder, node.objective))
+    hello = Hello(name=node.name, dataset=digest, screening=screening, objective=node.objective, **counts)
     return RecordDict({"config": ConfigRecord({"hello": hello.model_dump_json()})})
 
 
 def _train(message: Message, node: NodeConfig) -> RecordDict:
     from safefed.adapter import Adapter
     from safefed.federation.strategy import to_arrays, to_state
-    from safefed.models import load_model
-    from safefed.training import train_adapter
 
     job = from_text(Job, message.content.config_records["config"].get(JOB_KEY), "the server's training job")
     check_identity(node, job)
     if job.steps > node.max_steps:
         raise Mismatch("steps")
     folder, _ = prepared(node, job)
-    rows = _rows(folder, sha256_file(folder / "data.jsonl"), node.model, job.max_length)
     start = Adapter(job.lora, to_state(message.content.array_records["arrays"]))
-    trained, report = train_adapter(load_model(node.model), start, rows, job.local_training)
+    trained, report = train_locally(node, job, folder, start)
     metrics = MetricRecord({EXAMPLES_KEY: report.n_rows})
     metrics.update(dict(zip(LOSS_KEYS, (report.first_loss, report.last_loss), strict=True)))
     return RecordDict({"arrays": to_arrays(trained.state), "metrics": metrics})

@@ -14,6 +14,7 @@ from safefed.config import (
     Count,
     LoraSettings,
     ModelConfig,
+    Objective,
     Positive,
     ScreenConfig,
     Screening,
@@ -80,7 +81,7 @@ class Ask(Section):
 
 
 class Job(Ask):
-    """One client's work in one round."""
+    """One client's work in one round, whatever it trains for: that is the client's own choice, and no key here."""
 
     run: Digest
     round: Count
@@ -90,16 +91,17 @@ class Job(Ask):
     gradient_accumulation: Count
     gradient_checkpointing: bool
     learning_rate: Positive
+    dpo_learning_rate: Positive
+    beta: Positive
     max_length: Count
     lora: LoraSettings
 
-    @property
-    def local_training(self) -> LocalTraining:
-        """The part that the trainer needs."""
+    def local_training(self, objective: Objective) -> LocalTraining:
+        """The part that the trainer for ``objective`` needs."""
         return LocalTraining(
             steps=self.steps,
             batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            learning_rate=self.dpo_learning_rate if objective == "dpo" else self.learning_rate,
             max_length=self.max_length,
             seed=self.seed,
             gradient_accumulation=self.gradient_accumulation,
@@ -110,6 +112,7 @@ class Job(Ask):
 class Hello(Section):
     """A client's answer to Ask: who it is and what it will train on; counts and hashes, never text.
 
+    ``dataset`` is the hash of what its ``objective`` trains on: the rows, or the preference ``pairs``.
     ``policy_kept`` of the kept rows were flagged, and kept because the client's own policy says so.
     """
 
@@ -122,6 +125,8 @@ class Hello(Section):
     dropped: Annotated[int, Field(ge=0)]
     errored: Annotated[int, Field(ge=0)]
     policy_kept: Annotated[int, Field(ge=0)] = 0
+    objective: Objective = "sft"
+    pairs: Annotated[int, Field(ge=0)] = 0
 
 
 def from_text(schema: type[AnySection], text: object, where: str) -> AnySection:

@@ -15,6 +15,7 @@ from safefed.adapter import Adapter, fresh_adapter, save_adapter, state_hash
 from safefed.align import align_adapter
 from safefed.errors import ConfigError, DataError, QuorumError
 from safefed.federation.checkpoint import drop_unfinished, last_round, save_round
+from safefed.federation.objectives import mean_losses, require_pairs
 from safefed.federation.plan import JOB_KEY, Ask, Hello, Job, Plan, derived_seed, from_text
 from safefed.federation.strategy import GuardedStrategy, chosen_names, to_arrays, to_state
 from safefed.models import LoadedModel, load_model, torch_threads
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 POLL_S = 0.2
 
 
-def learning_rate(plan: Plan, server_round: int) -> float:
-    """The round's learning rate: decayed over the rounds, constant inside one (round counted from 1)."""
+def decay(plan: Plan, server_round: int) -> float:
+    """Share of the learning rates that a round has: less over the rounds, constant inside one (counted from 1)."""
     done = (server_round - 1) / plan.train.rounds
     factor = {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}
-    return plan.train.learning_rate * factor[plan.train.schedule]
+    return factor[plan.train.schedule]
 
 
 def _question(plan: Plan, loaded: LoadedModel) -> Ask:
@@ -40,7 +41,7 @@ def _question(plan: Plan, loaded: LoadedModel) -> Ask:
 
 
 def _job(plan: Plan, loaded: LoadedModel, name: str, server_round: int) -> Job:
-    train = plan.train
+    train, share = plan.train, decay(plan, server_round)
     return Job(
         **_question(plan, loaded).model_dump(),
         run=plan.run_key,
@@ -50,7 +51,9 @@ def _job(plan: Plan, loaded: LoadedModel, name: str, server_round: int) -> Job:
         batch_size=train.batch_size,
         gradient_accumulation=train.gradient_accumulation,
         gradient_checkpointing=train.gradient_checkpointing,
-        learning_rate=learning_rate(plan, server_round),
+        learning_rate=train.learning_rate * share,
+        dpo_learning_rate=train.dpo_learning_rate * share,
+        beta=train.beta,
         max_length=train.max_length,
         lora=train.lora,
     )
@@ -81,7 +84,7 @@ class Roster(dict[str, int]):
 
         Raises:
             QuorumError: too few nodes connected in time.
-            DataError: a client cannot take part, or two of them have one name.
+            DataError: a client cannot take part or has nothing to train on, or two of them have one name.
         """
         self._greet(_wait_for_nodes(self._grid, self._plan))
 
@@ -111,6 +114,7 @@ class Roster(dict[str, int]):
                 f"{len(self)} of {self._plan.clients} clients are ready ({'; '.join(sorted(problems)) or 'silence'}); "
                 "each client's errors.log in its work folder has the cause under that id"
             )
+        require_pairs(self.hellos)
 
 
 def _save_hellos(roster: Roster, out: Path) -> None:
@@ -151,15 +155,14 @@ class Audit:
 
 def _one_round(
     grid: Grid, plan: Plan, strategy: GuardedStrategy, adapter: Adapter, server_round: int, audit: Audit
-) -> tuple[Adapter, dict[str, float]]:
+) -> Adapter:
     messages = strategy.configure_train(server_round, to_arrays(adapter.state), ConfigRecord(), grid)
     replies = list(grid.send_and_receive(messages, timeout=plan.train.timeout_s))
     try:
-        arrays, metrics = strategy.aggregate_train(server_round, replies)
+        arrays, _ = strategy.aggregate_train(server_round, replies)
     finally:
         audit.append("round", round=server_round, updates=[v.to_json() for v in strategy.verdicts])
-    losses = {key: float(value) for key, value in (metrics or {}).items()}  # type: ignore[arg-type]
-    return Adapter(adapter.lora, to_state(arrays)), losses  # type: ignore[arg-type]
+    return Adapter(adapter.lora, to_state(arrays))  # type: ignore[arg-type]
 
 
 def run_plan(grid: Grid, plan: Plan, progress: Progress | None = None) -> None:
@@ -197,7 +200,9 @@ def _rounds(
         advance(done)
         for server_round in range(done + 1, plan.train.rounds + 1):
             roster.refresh()
-            adapter, losses = _one_round(grid, plan, strategy, adapter, server_round, audit)
+            adapter = _one_round(grid, plan, strategy, adapter, server_round, audit)
+            metrics = {name: content.metric_records["metrics"] for name, content in strategy.accepted.items()}
+            losses = mean_losses(metrics, roster.hellos)
             adapter = _aligned(plan, loaded, adapter, server_round, audit)
             size = sum(array.nbytes for array in adapter.state.values())
             replies = sum(verdict.reason != "missing" for verdict in strategy.verdicts)

@@ -26,6 +26,7 @@ class Format:
         convert: A row's columns to its turns; raises RowError.
         prompt: The column that holds the prompt as text, "" if it is elsewhere.
         when: What a row must be besides having the columns (types only, never text).
+        rejected: Of preference data, a row's columns to the turns of the side that is not wanted; None elsewhere.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Format:
     convert: Convert
     prompt: str = ""
     when: Callable[[Fields], bool] = field(default=lambda _: True)
+    rejected: Convert | None = None
 
     def fits(self, fields: Fields) -> bool:
         """Whether a row has this format's columns."""
@@ -64,20 +66,20 @@ def _completion_format(response: str) -> Format:
     return Format("prompt-completion", ("prompt", response), mapping, convert, "prompt")
 
 
-def _preference(fields: Fields) -> list[Message]:
-    """The chosen side; ``chosen`` is the answer alone, or the whole conversation with the prompt in it."""
+def _preference(fields: Fields, side: str = "chosen") -> list[Message]:
+    """One side, which is the answer alone, or the whole conversation with the prompt in it."""
     if "chosen" not in fields or "rejected" not in fields:
         raise RowError("missing_key")
     prompt = messages_of(fields["prompt"], "user") if "prompt" in fields else []
-    chosen = messages_of(fields["chosen"], "assistant")
-    whole = bool(chosen) and chosen[0].role != "assistant" and chosen[: len(prompt)] == prompt
-    return chosen if whole else prompt + chosen
+    answer = messages_of(fields[side], "assistant")
+    whole = bool(answer) and answer[0].role != "assistant" and answer[: len(prompt)] == prompt
+    return answer if whole else prompt + answer
 
 
-def _hh(fields: Fields) -> list[Message]:
+def _hh(fields: Fields, side: str = "chosen") -> list[Message]:
     if "rejected" not in fields:
         raise RowError("missing_key")
-    return hh_turns(cell(fields, "chosen"))
+    return hh_turns(cell(fields, side))
 
 
 def _listed(column: str, role: str, content: str) -> Convert:
@@ -89,7 +91,8 @@ def _listed(column: str, role: str, content: str) -> Convert:
     return convert
 
 
-_CHOSEN = {"prompt": "prompt, or the turns of chosen before the last", "response": "chosen (rejected is not read)"}
+_CHOSEN = {"prompt": "prompt, or the turns of chosen before the last", "response": "chosen", "pair": "over rejected"}
+_REJECTED, _REJECTED_HH = functools.partial(_preference, side="rejected"), functools.partial(_hh, side="rejected")
 
 FORMATS: tuple[Format, ...] = (
     _instruction_format("alpaca", "input", "output"),
@@ -99,20 +102,22 @@ FORMATS: tuple[Format, ...] = (
     Format("sharegpt", ("conversations",), {"messages": "conversations"}, _listed("conversations", "from", "value")),
     _completion_format("completion"),
     _completion_format("response"),
-    Format("preference", ("prompt", "chosen", "rejected"), _CHOSEN, _preference, "prompt"),
+    Format("preference", ("prompt", "chosen", "rejected"), _CHOSEN, _preference, "prompt", rejected=_REJECTED),
     Format(
         "preference",
         ("chosen", "rejected"),
         _CHOSEN,
         _preference,
         when=lambda fields: "prompt" not in fields and isinstance(fields["chosen"], list),
+        rejected=_REJECTED,
     ),
     Format(
         "hh",
         ("chosen", "rejected"),
-        {"messages": "chosen (rejected is not read)"},
+        {"messages": "chosen", "pair": "over rejected"},
         _hh,
         when=lambda fields: "prompt" not in fields and isinstance(fields["chosen"], str),
+        rejected=_REJECTED_HH,
     ),
 )
 

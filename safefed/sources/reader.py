@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from safefed.config import BucketConfig, SourceConfig
 from safefed.errors import DataError
-from safefed.records import Sample
+from safefed.records import Message, Sample
 from safefed.sources.containers import raw_rows
-from safefed.sources.formats import fitting
+from safefed.sources.formats import Fields, Format, fitting
 from safefed.sources.labels import label_of
 from safefed.sources.plan import NOTHING, Plan, make_plan
 from safefed.sources.rows import LINE_LIMIT, BadRow, Row, RowError, plain_text, scalar_text
@@ -23,8 +23,9 @@ def read_rows(
     """The rows of a source, streamed; what is wrong with the source as a whole is raised before the first.
 
     Rows that ``where`` or ``bucket`` leave out are not yielded; a row that cannot be used is a BadRow, whatever its
-    bucket. ``limit`` counts what is yielded. Of preference and hh rows the sample is the chosen side; the rejected
-    side is not data. A bare-prompt mapping (``prompt`` without ``response``) yields samples without an answer.
+    bucket. ``limit`` counts what is yielded. Of preference and hh rows the sample is the chosen side; an answer of the
+    rejected side to the same conversation is its ``meta["rejected"]``. A bare-prompt mapping (``prompt`` without
+    ``response``) yields samples without an answer.
 
     Args:
         source: Where and how. A prompt is joined, then labelled, filtered and limited, in that order.
@@ -70,7 +71,19 @@ def _sample(plan: Plan, row: Row) -> Sample:
         raise RowError("two_formats")
     bare = plan.source.prompt is not None and plan.source.response is None
     messages = checked(plan.format.convert(fields), answered=not bare)
-    return Sample(messages, plan.path.name, _meta(plan, row))
+    return Sample(messages, plan.path.name, _meta(plan, row) | _rejected(plan.format, fields, messages))
+
+
+def _rejected(format: Format, fields: Fields, chosen: Sequence[Message]) -> dict[str, str]:
+    """The answer that a row of preference data does not want; {} if it is unusable or answers something else."""
+    if format.rejected is None:
+        return {}
+    try:
+        other = checked(format.rejected(fields))
+    except RowError:  # the chosen side is still a row
+        return {}
+    pair = other[:-1] == chosen[:-1] and other[-1] != chosen[-1]
+    return {"rejected": other[-1].content} if pair else {}
 
 
 def _meta(plan: Plan, row: Row) -> dict[str, Any]:

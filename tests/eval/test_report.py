@@ -129,3 +129,10 @@ def test_a_summary_that_says_nothing_is_an_error_and_writes_nothing(tmp_path, ch
         write_report(summary(**change), tmp_path / "report.html")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_losses_per_token_and_per_pair_stand_side_by_side(tmp_path):
+    value = summary()
+    value["arms"]["fedavg+filter"]["train"]["final_dpo_loss"] = 0.6
+
+    assert "1.500, 0.600 per pair" in render(tmp_path, value)

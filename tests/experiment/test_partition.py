@@ -1,6 +1,6 @@
 import pytest
 
-from safefed.config import DataConfig, ExperimentConfig, load_node
+from safefed.config import ClientConfig, DataConfig, ExperimentConfig, SourceConfig, load_node
 from safefed.errors import DataError
 from safefed.experiment.partition import split, write_clients
 from safefed.records import Sample
@@ -49,3 +49,12 @@ def test_the_written_clients_read_back_with_their_labels(tmp_path):
     assert [node.name for node in nodes] == ["client-01", "client-02"]
     assert [sum(x is True for x in rows) for rows in labels] == [0, 5]
     assert all(None not in rows for rows in labels)
+
+
+def test_a_clients_own_objective_is_written_into_its_configuration(tmp_path):
+    own = {"sources": [SourceConfig(path="/rows.jsonl")]}
+    clients = [ClientConfig(name="a", **own), ClientConfig(name="b", objective="dpo", beta=0.3, **own)]
+
+    nodes = [load_node(f) for f in write_clients(ExperimentConfig(data=DataConfig(client=clients)), tmp_path)]
+
+    assert [(node.objective, node.beta) for node in nodes] == [("sft", None), ("dpo", 0.3)]

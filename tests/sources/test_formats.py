@@ -88,6 +88,25 @@ def test_hh_dialogue_of_two_exchanges_has_four_turns(tmp_path):
     assert (len(sample.messages), sample.prompt, sample.response) == (4, "Why?", "Gravity.")
 
 
+@pytest.mark.parametrize(
+    ("row", "rejected"),
+    [
+        ({"prompt": U, "chosen": A, "rejected": "No."}, "No."),
+        ({"prompt": U, "chosen": TURNS, "rejected": [TURNS[0], {"role": "assistant", "content": "No."}]}, "No."),
+        ({"chosen": f"\n\nHuman: {U}\n\nAssistant: {A}", "rejected": f"\n\nHuman: {U}\n\nAssistant: No."}, "No."),
+        ({"chosen": f"\n\nHuman: {U}\n\nAssistant: {A}", "rejected": "\n\nHuman: Else?\n\nAssistant: No."}, None),
+        ({"prompt": U, "chosen": A, "rejected": A}, None),
+        ({"prompt": U, "chosen": A, "rejected": 5}, None),
+        ({"prompt": U, "chosen": A, "rejected": " "}, None),
+        ({"prompt": U, "completion": A, "rejected": "No."}, None),
+    ],
+)
+def test_the_rejected_side_comes_along_where_it_is_another_answer_to_the_same_conversation(tmp_path, row, rejected):
+    (sample,) = outcomes(jsonl(tmp_path, row))
+
+    assert (sample.id, sample.meta.get("rejected")) == (ONE_TURN.id, rejected)
+
+
 def test_equal_rows_are_two_samples_with_one_id(tmp_path):
     first, second = outcomes(jsonl(tmp_path, ROWS["alpaca"][0], ROWS["alpaca"][0]))
 
