@@ -66,7 +66,11 @@ def context(summary: view.Summary) -> dict[str, Any]:
         "labels": LABELS,
         "panels": panels(summary),
         "screening": _screening(summary),
-        "training": _training(summary),
+        "per_arm": {
+            title: found
+            for title, (key, facts) in _PER_ARM.items()
+            if (found := [(arm, facts(each[key])) for arm, each in _by_arm(summary) if each.get(key)])
+        },
         "stages": summary.get("stages", []),
         "duration": view.duration,
         "n_seeds": len(summary.get("seeds", [])),
@@ -94,12 +98,8 @@ def _screening(summary: view.Summary) -> list[tuple[str, list[tuple[str, Mapping
     return found
 
 
-def _training(summary: view.Summary) -> list[tuple[str, dict[str, str]]]:
-    return [
-        (arm, _training_facts(summary["arms"][arm]["train"]))
-        for arm in view.arms(summary)
-        if summary["arms"][arm].get("train")
-    ]
+def _by_arm(summary: view.Summary) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(arm, summary["arms"][arm]) for arm in view.arms(summary)]
 
 
 def _training_facts(train: Mapping[str, Any]) -> dict[str, str]:
@@ -113,3 +113,27 @@ def _training_facts(train: Mapping[str, Any]) -> dict[str, str]:
         "Time": view.duration(train["seconds"]),
         "Final loss": ", ".join(shown) or "not known",
     }
+
+
+def _alignment_facts(align: Mapping[str, Any]) -> dict[str, str]:
+    """Of the first alignment what it found, of all what they cost."""
+    pairs = sum(align[key] for key in ("pairs_revised", "pairs_refusal", "pairs_help"))
+    return {
+        "Times": str(align["alignments"]),
+        "Red-team prompts": str(align["red_team"]),
+        "declined at once": str(align["already_refused"]),
+        "Harmless prompts": str(align["harmless"]),
+        "declined needlessly": str(align["needlessly_refused"]),
+        "Pairs": str(pairs),
+        "Steps": str(align["steps"]),
+        "Tokens read": f"{align['tokens']:,}",
+        "Asking and judging": view.duration(align["data_seconds"]),
+        "Training": view.duration(align["training_seconds"]),
+    }
+
+
+_PER_ARM = {
+    "Federated training": ("train", _training_facts),
+    "Alignment on the server": ("align", _alignment_facts),
+}
+"""Title of a section -> the part of an arm's summary that it shows, and how."""

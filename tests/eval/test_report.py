@@ -136,3 +136,18 @@ def test_losses_per_token_and_per_pair_stand_side_by_side(tmp_path):
     value["arms"]["fedavg+filter"]["train"]["final_dpo_loss"] = 0.6
 
     assert "1.500, 0.600 per pair" in render(tmp_path, value)
+
+
+def test_it_says_what_alignment_found_and_what_it_cost(tmp_path):
+    value = summary()
+    value["arms"]["fedavg"]["align"] = {
+        "alignments": 3, "red_team": 128, "already_refused": 90, "harmless": 256, "needlessly_refused": 17,
+        "pairs_revised": 30, "pairs_refusal": 8, "pairs_help": 25, "steps": 120, "tokens": 65432,
+        "data_seconds": 61.0, "training_seconds": 12.5,
+    }  # fmt: skip
+
+    html = render(tmp_path, value)
+
+    for text in ("Alignment on the server", ">63<", "65,432", "1 min 01 s", "12.5 s"):
+        assert text in html, text
+    assert "Alignment on the server" not in render(tmp_path, summary())
