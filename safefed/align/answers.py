@@ -57,16 +57,20 @@ def begun(
 def helped(
     own: Generator, base: Generator, harmless: Sequence[Sample], screen: Filter, config: ReviseConfig
 ) -> list[Helped]:
-    """Each harmless prompt with help, the base model's before the global model's before its own answer."""
-    answers = [asked(base, harmless, config), asked(own, harmless, config), harmless]
+    """Each harmless prompt with help, the base model's before the global model's before the answer that it brings.
+
+    The last is not screened: whoever gave the prompts answers for them, and a screen errs most on look-alikes.
+    """
+    answers = [asked(base, harmless, config), asked(own, harmless, config)]
     judged = [list(zip(found, screen.score(found), strict=True)) for found in answers]
-    return [_helped(candidates) for candidates in zip(*judged, strict=True)]
+    return [_helped(prompt, candidates) for prompt, *candidates in zip(harmless, *judged, strict=True)]
 
 
-def _helped(candidates: Sequence[tuple[Sample, Verdict]]) -> Helped:
+def _helped(prompt: Sample, candidates: Sequence[tuple[Sample, Verdict]]) -> Helped:
     helpful = [sample for sample, verdict in candidates if _helps(sample, verdict)]
     refusals = [sample.response for sample, verdict in candidates if sample.response and declines(sample, verdict)]
-    return Helped(next(iter(helpful), None), next(iter(refusals), ""))
+    given = [prompt] if prompt.response else []
+    return Helped(next(iter([*helpful, *given]), None), next(iter(refusals), ""))
 
 
 def _helps(sample: Sample, verdict: Verdict) -> bool:

@@ -91,8 +91,9 @@ def alignment_data(
         safe = _safe_rows(asked(own, red_team, means.revise), critic, means)
         if not safe.rows:
             raise DataError(f"none of {len(red_team)} red-team answers could be made safe; use a stronger base model")
-        refusals = [row for row in safe.rows if not row.meta.get("revised")][: means.config.n_anchors]
-        anchors = begun(local["self"], refusals, means.screen, means.revise, means.config.prefill)
+        n = means.config.n_anchors
+        refusals = [row for row in safe.rows if not row.meta.get("revised")][: 2 * n]  # some are declined again
+        anchors = begun(local["self"], refusals, means.screen, means.revise, means.config.prefill)[:n]
         found = helped(own, base, harmless, means.screen, means.revise)
     rows, contrast = _helpful_rows(found, safe.rows, means.config), list(_contrast(found, means))
     counts = {**safe.counts, "harmless": len(harmless), "helpful": len(rows)}
