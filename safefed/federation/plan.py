@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import Field
 
 from safefed import __version__
 from safefed.align import AlignSettings
 from safefed.config import (
+    AnySection,
     ClientName,
     Count,
     LoraSettings,
@@ -32,7 +33,6 @@ PLAN_KEY = "plan"
 JOB_KEY = "job"
 """The key, in each message's ConfigRecord, that carries a Job."""
 
-AnySection = TypeVar("AnySection", bound=Section)
 Name = Annotated[str, Field(max_length=80)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
