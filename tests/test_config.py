@@ -345,3 +345,11 @@ def test_an_arm_has_settings_of_its_own_and_unknown_ones_are_refused():
     assert (config.for_arm("sft").align.sft_steps, config.for_arm("plain").align.sft_steps) == (3, 0)
     with pytest.raises(ConfigError, match="'odd'"):
         parse(ExperimentConfig, {"arms": {"odd": {"settings": {"train": {"speed": 1}}}}}, "here")
+
+
+def test_what_an_arm_does_not_say_of_a_section_inside_a_section_is_the_experiments(toml):
+    own = "[train.lora]\nrank = 16\nalpha = 64\n[arms.small.settings.train.lora]\nrank = 4\n"
+
+    lora = load_experiment(toml(own)).for_arm("small").train.lora
+
+    assert (lora.rank, lora.alpha) == (4, 64)

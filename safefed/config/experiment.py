@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from safefed.config.data import ClientName, DataConfig, Objective, SourceConfig
 from safefed.config.screening import PolicyConfig, ReviseConfig, ScreenConfig, Screening
-from safefed.config.sections import Count, Positive, Section, Seed, parse
+from safefed.config.sections import Count, Positive, Section, Seed, laid_over, parse
 from safefed.config.training import AlignConfig, BenchmarkConfig, ModelConfig, TrainConfig
 
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,60}$")]
@@ -75,7 +75,7 @@ class ExperimentConfig(Section):
         """The experiment with the settings of one of its arms. Raises ConfigError if they are no settings."""
         own = self.arms[name].settings
         sections: dict[str, Section] = {"train": self.train, "align": self.align}
-        trees = {key: {**sections[key].model_dump(), **values} for key, values in own.items()}
+        trees = {key: laid_over(sections[key].model_dump(), values) for key, values in own.items()}
         where = f"arm {name!r}"
         return self.model_copy(update={key: parse(type(sections[key]), tree, where) for key, tree in trees.items()})
 

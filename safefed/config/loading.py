@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from safefed.config.experiment import ExperimentConfig, NodeConfig
-from safefed.config.sections import parse
+from safefed.config.sections import laid_over, parse
 from safefed.errors import ConfigError
 
 
@@ -84,16 +84,7 @@ def _read_extended(path: Path, seen: Sequence[Path] = ()) -> dict[str, Any]:
         return own
     if not isinstance(parent, str):
         raise ConfigError(f"{path}: extends must be the path of one TOML file")
-    return _over(_read_extended(path.parent / parent, (*seen, path)), own)
-
-
-def _over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``above`` laid over ``below``; sections are merged, except ``arms``, which are replaced as a whole."""
-    both = dict(below)
-    for key, value in above.items():
-        merges = isinstance(value, dict) and isinstance(both.get(key), dict) and key != "arms"
-        both[key] = _over(both[key], value) if merges else value
-    return both
+    return laid_over(_read_extended(path.parent / parent, (*seen, path)), own)
 
 
 def load_experiment(path: Path | None = None, overrides: Sequence[str] = ()) -> ExperimentConfig:

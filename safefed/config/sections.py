@@ -45,3 +45,12 @@ def parse(schema: type[AnySection], tree: Mapping[str, Any], where: str) -> AnyS
     except ValidationError as error:
         problems = "\n".join(map(_problem, error.errors(include_url=False, include_input=False)))
         raise ConfigError(f"{where} has {error.error_count()} problem(s):\n{problems}") from None
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` laid over ``below``; sections are merged, except ``arms``, which are replaced as a whole."""
+    both = dict(below)
+    for key, value in above.items():
+        merges = isinstance(value, dict) and isinstance(both.get(key), dict) and key != "arms"
+        both[key] = laid_over(both[key], value) if merges else value
+    return both
