@@ -45,6 +45,8 @@ WRONG = {
     "unknown engine": ('engine = "ray"', "engine"),
     "unknown screening": ('[arms.mine]\nscreening = "hope"', "arms.mine.screening"),
     "no arms": ("arms = {}", "arms"),
+    "settings of no alignment": ("[arms.mine.settings.align]\ndpo_steps = 1", "settings.align"),
+    "settings of no training": ("[arms.mine]\ntrain = false\n[arms.mine.settings.train]\nsteps = 1", "settings"),
     "endpoint without a name": ('[revise.generator]\nkind = "endpoint"\nurl = "http://h/v1"', 'model = "NAME"'),
     "address without a kind": ('[revise.generator]\nurl = "http://h/v1"', "add it, or take them out"),
     "address that is none": ('[revise.generator]\nkind = "endpoint"\nurl = "h:80"\nmodel = "m"', "http or https"),

@@ -41,6 +41,16 @@ class AlignSettings(Section):
         """What decides the result, as JSON values; see ``ReviseConfig.decisive``."""
         return {**self.model_dump(mode="json"), "revise": self.revise.decisive()}
 
+    def require_possible(self) -> None:
+        """Raises ConfigError where the parts contradict each other, before anything is asked or trained."""
+        if self.align.dpo_steps and not self.revise.keep_originals:
+            raise ConfigError(
+                "revise.keep_originals = false leaves no unsafe answer that a safe one could be preferred to; "
+                "set align.dpo_steps = 0"
+            )
+        if self.align.critic == "endpoint" and self.revise.generator.kind != "endpoint":
+            raise ConfigError('align.critic is "endpoint", and no endpoint is configured; set revise.generator')
+
 
 def align_adapter(
     loaded: LoadedModel, adapter: Adapter, settings: AlignSettings, out: Path, *, seed: int, training_seed: int
@@ -64,7 +74,7 @@ def align_adapter(
     start = state_hash(adapter.state)
     if (read_manifest(out) or {}).get("start") == start:
         return read_adapter(out / "adapter", loaded)
-    _check_originals(settings)
+    settings.require_possible()
     started, memories = time.monotonic(), []
 
     def remember(generator: Generator, name: str) -> Generator:
@@ -77,14 +87,6 @@ def align_adapter(
     for memory in memories:
         memory.forget()
     return aligned
-
-
-def _check_originals(settings: AlignSettings) -> None:
-    if settings.align.dpo_steps and not settings.revise.keep_originals:
-        raise ConfigError(
-            "revise.keep_originals = false leaves no unsafe answer that a safe one could be preferred to; "
-            "set align.dpo_steps = 0"
-        )
 
 
 def _means(settings: AlignSettings, loaded: LoadedModel, remember: Callable[[Generator, str], Generator]) -> Means:

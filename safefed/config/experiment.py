@@ -30,6 +30,10 @@ class ArmConfig(Section):
     def _trains(self) -> Self:
         if not self.train and (self.align or self.screening != "none"):
             raise ValueError("an arm that does not train can neither screen nor align; set train = true")
+        if "align" in self.settings and not self.align:
+            raise ValueError("settings.align is for an arm that aligns; set align = true, or take it out")
+        if self.settings and not self.train:
+            raise ValueError("an arm that does not train has no use for settings; set train = true")
         return self
 
 

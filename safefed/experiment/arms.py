@@ -11,6 +11,7 @@ from safefed import __version__
 from safefed.align import AlignSettings
 from safefed.config import ArmConfig, ExperimentConfig, load_node
 from safefed.constitution import load_constitution
+from safefed.errors import ConfigError
 from safefed.experiment.schedule import Task
 from safefed.experiment.stages import align_arm, evaluate_arm, screen_client, train_arm
 from safefed.federation.plan import Plan
@@ -109,18 +110,34 @@ def _hashed(filters: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _align_settings(config: ExperimentConfig) -> AlignSettings:
+    """How an arm is aligned. Raises ConfigError, before anything is trained, if it cannot be."""
     length = config.train.max_length
-    return AlignSettings(align=config.align, screen=config.screen, revise=config.revise, max_length=length)
+    settings = AlignSettings(align=config.align, screen=config.screen, revise=config.revise, max_length=length)
+    settings.require_possible()
+    if config.align.every and config.align.every > config.train.rounds:
+        raise ConfigError(
+            f"align.every = {config.align.every}, and train.rounds = {config.train.rounds}: no round would be aligned; "
+            "lower align.every, or leave it out to align after the last round"
+        )
+    return settings
+
+
+def _aligned_on(config: ExperimentConfig, inputs: Inputs) -> str:
+    """What decides an alignment beside its settings: the filter, the constitution, the files of its prompts."""
+    sources = [*config.align.prompts, *config.align.helpful]
+    return inputs.revised(content_hash([sha256_file(file) for source in sources for file in source_files(source)]))
 
 
 def training_plan(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out: Path, inputs: Inputs) -> Plan:
     """The federated run of an arm that trains."""
     between = arm.align and config.align.every is not None
     data = inputs.data
-    if between or (data and arm.screening in ("refuse", "revise")):
+    if data and arm.screening in ("refuse", "revise"):
         data = inputs.revised(data)
     elif data and arm.screening == "drop":
         data = inputs.screened(data)
+    if between:
+        data = content_hash([data, _aligned_on(config, inputs)])
     plan = Plan(
         name=config.name,
         arm=name,
@@ -150,7 +167,7 @@ def plan_arm(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out
     key: list[Any] = [__version__, plan.run_key if plan else _dump(config.model)]
     align = None
     if arm.align and not config.align.every:
-        key += [_align_settings(config).decisive(), inputs.revised("")]
+        key += [_align_settings(config).decisive(), _aligned_on(config, inputs)]
         align = stages / f"align-{content_hash(key)[:SHORT]}"
     key += [*_dump(config.benchmark), seed, inputs.judges]
     evaluation = stages / f"benchmark-{content_hash(key)[:SHORT]}"

@@ -1,6 +1,9 @@
 from pathlib import Path
 
+import pytest
+
 from safefed.config import (
+    AlignConfig,
     ArmConfig,
     BenchmarkConfig,
     ClientConfig,
@@ -10,7 +13,9 @@ from safefed.config import (
     ReviseConfig,
     ScreenConfig,
     SourceConfig,
+    TrainConfig,
 )
+from safefed.errors import ConfigError
 from safefed.experiment.arms import plan_arm, read_inputs
 from safefed.experiment.partition import write_clients
 
@@ -94,3 +99,39 @@ def test_a_refitted_judge_means_a_new_benchmark_stage_and_nothing_else(tmp_path,
 
     assert before == again
     assert (trained == before[0], evaluated == before[1]) == (True, False)
+
+
+@pytest.mark.parametrize("every", [None, 1])
+def test_a_changed_file_of_red_team_prompts_means_a_new_alignment(tmp_path, toy_model, every):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "one"}\n')
+    align = AlignConfig(prompts=[SourceConfig(path=str(prompts), prompt="prompt")], every=every)
+    config = ExperimentConfig(name="x", model=ModelConfig(name=str(toy_model)), align=align)
+    inputs = read_inputs(config, write_clients(config, tmp_path / "work"))
+
+    def stages() -> list[str]:
+        plans = [plan_arm(config, "arm", ArmConfig(align=aligns), 0, tmp_path, inputs) for aligns in (True, False)]
+        return [plan.evaluation.name for plan in plans]
+
+    before, again = stages(), stages()
+    prompts.write_text('{"prompt": "two"}\n')
+
+    assert before == again
+    assert [old == new for old, new in zip(before, stages(), strict=True)] == [False, True]
+
+
+IMPOSSIBLE = {
+    "no originals for preferences": ({"revise": ReviseConfig(keep_originals=False)}, "dpo_steps = 0"),
+    "a critic nobody configured": ({"align": AlignConfig(critic="endpoint")}, r"revise\.generator"),
+    "rounds that never come": ({"align": AlignConfig(every=4), "train": TrainConfig(rounds=3)}, "no round"),
+}
+
+
+@pytest.mark.parametrize(("changes", "said"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_an_alignment_that_cannot_be_is_refused_before_anything_is_trained(tmp_path, toy_model, changes, said):
+    config = ExperimentConfig(name="x", model=ModelConfig(name=str(toy_model)), **changes)
+    inputs = read_inputs(config, [])
+
+    plan_arm(config, "arm", ArmConfig(), 0, tmp_path, inputs)
+    with pytest.raises(ConfigError, match=said):
+        plan_arm(config, "arm", ArmConfig(align=True), 0, tmp_path, inputs)
