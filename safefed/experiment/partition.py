@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ ROWS = "rows.jsonl"
 DEFAULT_ROWS = 120
 
 
-def read_pool(sources: Sequence[SourceConfig]) -> tuple[list[Sample], list[str]]:
+def read_pool(sources: Iterable[SourceConfig]) -> tuple[list[Sample], list[str]]:
     """Every usable row of ``sources``, and where each unusable one stands."""
     samples, bad = [], []
     for source in sources:

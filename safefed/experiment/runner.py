@@ -37,9 +37,14 @@ def _check_overlap(config: ExperimentConfig, files: Sequence[Path]) -> None:
 
     cases = [case for benchmark in load_benchmarks(config.benchmark) for case in benchmark.cases]
     sources = [source for file in files for source in load_node(file).data]
-    pools = {"client data": sources, "align.prompts": config.align.prompts, "align.helpful": config.align.helpful}
+    aligned = [config.for_arm(name).align for name in config.arms]  # an arm may have prompts of its own
+    pools = {
+        "client data": sources,
+        "align.prompts": [source for align in aligned for source in align.prompts],
+        "align.helpful": [source for align in aligned for source in align.helpful],
+    }
     for what, pool in pools.items():
-        samples, _ = read_pool(pool)
+        samples, _ = read_pool({source.model_dump_json(): source for source in pool}.values())
         prompts = (m.content for sample in samples for m in sample.messages if m.role == "user")
         require_disjoint(cases, prompts, what)
 

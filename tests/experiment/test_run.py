@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from safefed.benchmarking import load_benchmarks
 from safefed.config import ArmConfig, BenchmarkConfig, DataConfig, ExperimentConfig, ModelConfig, TrainConfig
-from safefed.errors import ConfigError
+from safefed.errors import ConfigError, DataError
 from safefed.experiment import run, train
 
 
@@ -90,3 +91,14 @@ def test_client_data_that_repeats_a_benchmark_case_is_refused_by_id(toy_model, t
     with pytest.raises(DataError, match=f"client data repeats 1 benchmark case.*{case.id}"):
         run(settings, tmp_path / "run", workers=0)
     assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_prompts_that_only_one_arm_is_aligned_on_may_not_be_those_of_a_benchmark_either(toy_model, tmp_path):
+    case = load_benchmarks(BenchmarkConfig())[0].cases[0]
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(json.dumps({"prompt": case.prompt}) + "\n")
+    own = {"align": {"prompts": [{"path": str(prompts), "prompt": "prompt"}]}}
+    arms = {"plain": ArmConfig(), "own": ArmConfig(align=True, settings=own)}
+
+    with pytest.raises(DataError, match=r"align\.prompts repeats 1 benchmark case"):
+        run(config(toy_model, arms=arms), tmp_path / "run", workers=0)
