@@ -9,6 +9,8 @@ import pytest
 from safefed.config import DEFAULT_ARMS, ExperimentConfig, NodeConfig, SourceConfig, load_experiment, load_node, parse
 from safefed.errors import ConfigError
 
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+
 
 @pytest.fixture
 def toml(tmp_path):
@@ -331,6 +333,17 @@ def test_an_experiment_says_only_how_it_differs_from_the_one_it_extends(tmp_path
     assert (config.name, config.train.rounds, config.train.steps, list(config.arms)) == ("child", 5, 9, ["other"])
 
 
+def test_a_variable_has_to_be_set_only_for_a_path_that_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_DATA", raising=False)
+    (tmp_path / "base.toml").write_text('[[data.benign]]\npath = "$NO_DATA/a.csv"\n')
+    child = tmp_path / "child.toml"
+    child.write_text('extends = "./base.toml"\n[[data.benign]]\npath = "mine.csv"\n')
+
+    assert load_experiment(child).data.benign[0].path == str(tmp_path / "mine.csv")
+    with pytest.raises(ConfigError, match=r"export NO_DATA="):
+        load_experiment(tmp_path / "base.toml")
+
+
 def test_experiments_that_extend_each_other_are_refused(tmp_path):
     (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
     (tmp_path / "b.toml").write_text('extends = "a.toml"\n')
@@ -355,3 +368,12 @@ def test_what_an_arm_does_not_say_of_a_section_inside_a_section_is_the_experimen
     lora = load_experiment(toml(own)).for_arm("small").train.lora
 
     assert (lora.rank, lora.alpha) == (4, 64)
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in EXPERIMENTS.glob("*.toml")))
+def test_every_experiment_that_ships_can_be_read(name, monkeypatch):
+    monkeypatch.setenv("SAFEFED_DATA", "/data")
+    if name == "paper-8b.toml":  # has data of its own
+        monkeypatch.delenv("SAFEFED_DATA")
+
+    assert load_experiment(EXPERIMENTS / name).name == name.removesuffix(".toml")

@@ -30,7 +30,7 @@ def _set_path(tree: dict[str, Any], assignment: str) -> None:
     tree[leaf] = value
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises ConfigError when it is missing, unreadable or malformed."""
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
@@ -42,34 +42,38 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
-def expand(path: str, base: Path) -> str:
-    """``path`` with ``$NAME`` replaced and made absolute against ``base``; raises ConfigError on an unset name."""
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
-    def lookup(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(2)
-        if name not in os.environ:
-            raise ConfigError(f"{path} uses ${name}, which is not set; run: export {name}=/path/to/data")
-        return os.environ[name]
 
-    expanded = re.sub(r"\$(?:\{(\w+)\}|(\w+))", lookup, path)
+def _expand(path: str, base: Path, waits: bool) -> str:
+    """``path`` with ``$NAME`` replaced and made absolute against ``base``.
+
+    With an unset name in it, it stays as it is if it ``waits``, since another file may replace it; else ConfigError.
+    """
+    unset = [name for found in _VARIABLE.findall(path) if (name := "".join(found)) not in os.environ]
+    if unset and waits:
+        return path
+    if unset:
+        raise ConfigError(f"{path} uses ${unset[0]}, which is not set; run: export {unset[0]}=/path/to/data")
+    expanded = _VARIABLE.sub(lambda found: os.environ[found[1] or found[2]], path)
     try:
         return str(base / Path(expanded).expanduser())
     except RuntimeError:
         raise ConfigError(f"{path} names a home folder that does not exist; write the whole path") from None
 
 
-def _resolve(value: Any, base: Path, key: str = "") -> Any:
+def _resolve(value: Any, base: Path, key: str = "", *, waits: bool = False) -> Any:
     if isinstance(value, dict) and key == "where":  # column names, which may be "path" or "file"
         return value
     if isinstance(value, dict):
-        return {k: _resolve(v, base, "path" if key == "paths" else k) for k, v in value.items()}
+        return {k: _resolve(v, base, "path" if key == "paths" else k, waits=waits) for k, v in value.items()}
     if isinstance(value, list):
-        return [_resolve(item, base, key) for item in value]
+        return [_resolve(item, base, key, waits=waits) for item in value]
     if not isinstance(value, str):
         return value
     kind, colon, argument = value.partition(":") if key == "filter" else ("", "", value)
     maybe = (key in ("name", "constitution") or colon) and argument.startswith(("./", "../", "~", "/", "$"))
-    return kind + colon + expand(argument, base) if maybe or key in ("path", "file", "work") else value
+    return kind + colon + _expand(argument, base, waits) if maybe or key in ("path", "file", "work") else value
 
 
 def _read_extended(path: Path, seen: Sequence[Path] = ()) -> dict[str, Any]:
@@ -77,14 +81,15 @@ def _read_extended(path: Path, seen: Sequence[Path] = ()) -> dict[str, Any]:
     path = path.resolve()
     if path in seen:
         raise ConfigError(f"{path} extends itself: {' -> '.join(p.name for p in (*seen, path))}")
-    tree = read_toml(path)
+    tree = _read_toml(path)
     parent = tree.pop("extends", None)
-    own: dict[str, Any] = _resolve(tree, path.parent)
+    own: dict[str, Any] = _resolve(tree, path.parent, waits=True)
     if parent is None:
         return own
     if not isinstance(parent, str):
         raise ConfigError(f"{path}: extends must be the path of one TOML file")
-    return laid_over(_read_extended(path.parent / parent, (*seen, path)), own)
+    below = Path(_expand(parent, path.parent, waits=False))
+    return laid_over(_read_extended(below, (*seen, path)), own)
 
 
 def load_experiment(path: Path | None = None, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -106,4 +111,4 @@ def load_experiment(path: Path | None = None, overrides: Sequence[str] = ()) -> 
 
 def load_node(path: Path) -> NodeConfig:
     """Read a client's ``client.toml``. Raises ConfigError."""
-    return parse(NodeConfig, _resolve(read_toml(path), path.resolve().parent), str(path))
+    return parse(NodeConfig, _resolve(_read_toml(path), path.resolve().parent), str(path))
