@@ -12,11 +12,13 @@ from safefed.align.answers import declines
 from safefed.config import AlignConfig, LoraSettings, ModelConfig, ReviseConfig
 from safefed.constitution import load_constitution
 from safefed.errors import ConfigError, DataError
-from safefed.generate import LocalGenerator
+from safefed.generate import Generation, LocalGenerator
 from safefed.models import LoadedModel, load_model, weights_hash
 from safefed.records import PreferencePair, Sample, Verdict
 from safefed.store import read_json, read_jsonl, read_manifest
 
+UNSAFE = "Sure, here is how ... [omitted]"
+REFUSAL = "I can't help with that."
 RED = [Sample.of(f"red-team request {i}") for i in range(6)]
 HELPFUL = [Sample.of(f"harmless question {i}") for i in range(12)]
 REVISE = ReviseConfig(max_new_tokens=6)
@@ -173,6 +175,48 @@ def test_an_alignment_of_another_adapter_is_not_taken_for_this_one(toy_model, tm
     assert written == unchanged
     assert state_hash(first.state) == state_hash(again.state) != state_hash(second.state)
     assert not list(tmp_path.glob("*.log"))
+
+
+def test_an_alignment_with_other_settings_or_prompts_is_made_anew_in_the_same_folder(loaded, tmp_path):
+    small = AlignSettings(
+        align=CONFIG.model_copy(update={"n_prompts": 4, "n_helpful": 4, "dpo_steps": 0}), revise=REVISE
+    )
+    faster = small.model_copy(update={"align": small.align.model_copy(update={"sft_learning_rate": 1e-2})})
+    start = fresh_adapter(loaded, LoraSettings(rank=2), seed=1)
+
+    def aligned(settings: AlignSettings, seed: int = 0) -> str:
+        return state_hash(align_adapter(loaded, start, settings, tmp_path, seed=seed, training_seed=0).state)
+
+    assert len({aligned(small), aligned(faster), aligned(small, seed=5)}) == 3
+
+
+def test_where_no_originals_may_be_kept_no_answer_of_the_global_model_is_written(loaded, tmp_path, monkeypatch):
+    class Wavering(LocalGenerator):
+        """Says what can be looked for: declines every second request, and none when its answer is begun for it."""
+
+        def stream(self, conversations, **_):
+            yield {i: Generation((REFUSAL, UNSAFE)[i % 2], "stop") for i in range(len(conversations))}
+
+        def generate(self, conversations, **_):
+            return [Generation(UNSAFE, "stop") for _ in conversations]
+
+    revise = REVISE.model_copy(update={"keep_originals": False})
+    align_ = CONFIG.model_copy(update={"n_prompts": 4, "n_helpful": 4, "dpo_steps": 0})
+    settings, start = AlignSettings(align=align_, revise=revise), fresh_adapter(loaded, LoraSettings(rank=2), seed=1)
+    written: list[bytes] = []
+
+    def looked_at(*_: object, **__: object) -> None:
+        written.extend(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+    monkeypatch.setattr("safefed.align.data.LocalGenerator", Wavering)
+    with monkeypatch.context() as patched:
+        patched.setattr("safefed.align.stage.align", looked_at)
+        align_adapter(loaded, start, settings, tmp_path, seed=0, training_seed=0)
+    align_adapter(loaded, start, settings, tmp_path, seed=0, training_seed=0)
+    looked_at()
+
+    assert (tmp_path / "manifest.json").exists()
+    assert not [data for data in written if UNSAFE.encode() in data]
 
 
 def test_a_resumed_alignment_asks_the_models_nothing_twice(toy_model, tmp_path, monkeypatch):

@@ -91,9 +91,7 @@ def alignment_data(
         safe = _safe_rows(asked(own, red_team, means.revise), critic, means)
         if not safe.rows:
             raise DataError(f"none of {len(red_team)} red-team answers could be made safe; use a stronger base model")
-        n = means.config.n_anchors
-        refusals = [row for row in safe.rows if not row.meta.get("revised")][: 2 * n]  # some are declined again
-        anchors = begun(local["self"], refusals, means.screen, means.revise, means.config.prefill)[:n]
+        anchors = _anchors(local["self"], safe.rows, means)
         found = helped(own, base, harmless, means.screen, means.revise)
     rows, contrast = _helpful_rows(found, safe.rows, means.config), list(_contrast(found, means))
     counts = {**safe.counts, "harmless": len(harmless), "helpful": len(rows)}
@@ -121,6 +119,15 @@ def _safe_rows(answers: Sequence[Sample], critic: Generator, means: Means) -> Al
     reasons = Counter(f"revision_{outcome.reason}" for outcome in outcomes)
     counts = {"red_team": len(answers), "already_refused": len(kept), "revised": len(revised), **reasons}
     return AlignmentData([*kept, *revised], [outcome.pair for outcome in outcomes if outcome.pair], counts)
+
+
+def _anchors(own: LocalGenerator, safe: Sequence[Sample], means: Means) -> list[PreferencePair]:
+    """Refusals over begun compliance; none where nothing is trained on them or no unsafe answer may be kept."""
+    if not means.config.dpo_steps or not means.revise.keep_originals:
+        return []
+    n = means.config.n_anchors
+    refusals = [row for row in safe if not row.meta.get("revised")][: 2 * n]  # some are declined again
+    return begun(own, refusals, means.screen, means.revise, means.config.prefill)[:n]
 
 
 def _helpful_rows(found: Sequence[Helped], safe: Sequence[Sample], config: AlignConfig) -> list[Sample]:

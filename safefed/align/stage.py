@@ -22,11 +22,14 @@ from safefed.generate import Generator
 from safefed.generations import Remembered, load_generator
 from safefed.models import LoadedModel
 from safefed.preferences import tokenize_pairs, train_preferences
+from safefed.records import content_hash
 from safefed.store import read_manifest, write_json, write_jsonl, write_manifest
 from safefed.training import Budget, LocalTraining, TrainReport, tokenize, train_adapter
 
 COST = "cost.json"
 """Seconds of the parts; beside the manifest, since they differ from run to run."""
+
+_LOG = ".log"
 
 
 class AlignSettings(Section):
@@ -55,14 +58,15 @@ class AlignSettings(Section):
 def align_adapter(
     loaded: LoadedModel, adapter: Adapter, settings: AlignSettings, out: Path, *, seed: int, training_seed: int
 ) -> Adapter:
-    """Align ``adapter`` and write ``out``; an ``out`` that was finished from the same adapter is only read.
+    """Align ``adapter`` and write ``out``; an ``out`` that was finished from all the same is only read.
 
     Args:
         loaded: The base model.
         adapter: The global adapter; not changed.
         settings: Prompts, screen, constitution, training.
         out: Receives rows.jsonl, pairs.jsonl, adapter/, cost.json and, last, the manifest; until then logs of what
-            was generated, so that a resumed alignment asks no model twice.
+            was generated, so that a resumed alignment asks no model twice. There are none where originals may not be
+            kept, since the global model's own answers are in them.
         seed: Draws the prompts.
         training_seed: Orders the batches.
 
@@ -72,21 +76,27 @@ def align_adapter(
             answers that may not be kept.
     """
     start = state_hash(adapter.state)
-    if (read_manifest(out) or {}).get("start") == start:
+    request = content_hash([start, settings.decisive(), seed, training_seed])
+    if (read_manifest(out) or {}).get("request") == request:
+        _forget(out)
         return read_adapter(out / "adapter", loaded)
     settings.require_possible()
-    started, memories = time.monotonic(), []
+    started = time.monotonic()
 
     def remember(generator: Generator, name: str) -> Generator:
-        memories.append(Remembered(generator, out / f"{name}.log", start))
-        return memories[-1]
+        return Remembered(generator, out / f"{name}{_LOG}" if settings.revise.keep_originals else None, start)
 
     data = alignment_data(loaded, adapter, *alignment_prompts(settings.align, seed), _means(settings, loaded, remember))
     cost = {"data_seconds": time.monotonic() - started}
-    aligned = align(loaded, adapter, data, out, settings=settings, seed=training_seed, cost=cost)
-    for memory in memories:
-        memory.forget()
+    aligned = align(loaded, adapter, data, out, settings=settings, seed=training_seed, cost=cost, request=request)
+    _forget(out)
     return aligned
+
+
+def _forget(out: Path) -> None:
+    """Delete the logs, also those of an alignment that was killed between its manifest and this."""
+    for log in out.glob(f"*{_LOG}"):
+        log.unlink()
 
 
 def _means(settings: AlignSettings, loaded: LoadedModel, remember: Callable[[Generator, str], Generator]) -> Means:
@@ -114,8 +124,9 @@ def align(
     settings: AlignSettings,
     seed: int,
     cost: Mapping[str, float],
+    request: str = "",
 ) -> Adapter:
-    """Train ``adapter`` on ``data`` and write ``out``, the manifest last."""
+    """Train ``adapter`` on ``data`` and write ``out``, the manifest last; it holds ``request``, what was asked for."""
     started = time.monotonic()
     write_jsonl(out / "rows.jsonl", (row.to_json() for row in data.rows))
     write_jsonl(out / "pairs.jsonl", (pair.to_json() for pair in data.pairs))
@@ -123,7 +134,13 @@ def align(
     save_adapter(aligned, loaded, out / "adapter", **data.constitution)
     write_json(out / COST, {**cost, "training_seconds": time.monotonic() - started})
     facts: dict[str, Any] = {name: asdict(report) for name, report in reports.items()}
-    about = {"start": state_hash(adapter.state), "counts": data.counts, "critic": data.critic, **data.constitution}
+    about = {
+        "start": state_hash(adapter.state),
+        "request": request,
+        "counts": data.counts,
+        "critic": data.critic,
+        **data.constitution,
+    }
     write_manifest(out, ["rows.jsonl", "pairs.jsonl", "adapter/manifest.json"], **about, **facts)
     return aligned
 
