@@ -155,18 +155,17 @@ def _guarded(work: Callable[[Message, NodeConfig], RecordDict], message: Message
         log = Path(node.work) / "errors.log"
         with torch_threads(node.threads):
             return Message(work(message, node), reply_to=message)
-    except Mismatch as mismatch:
-        code = f"mismatch:{mismatch.field}"
     except Exception as error:  # noqa: BLE001 - the boundary: sample text in a message must not reach the server
-        code = type(error).__name__
-    _log_locally(log, incident, code)
+        code = f"mismatch:{error.field}" if isinstance(error, Mismatch) else type(error).__name__
+        cause = traceback.format_exc()
+    _log_locally(log, f"--- {incident} {code}\n{cause}\n")
     return Message(Error(code=ERROR_CODE, reason=f"{code}:{incident}"), reply_to=message)
 
 
-def _log_locally(log: Path, incident: str, code: str) -> None:
+def _log_locally(log: Path, entry: str) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as handle:
-        handle.write(f"--- {incident} {code}\n{traceback.format_exc()}\n")
+        handle.write(entry)
 
 
 def hello(message: Message, context: Context) -> Message:

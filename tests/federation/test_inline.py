@@ -77,7 +77,7 @@ def test_an_exception_crosses_as_a_code_and_an_id_without_its_text(clients, make
         run(make_plan(), clients)
 
     assert CANARY not in str(caught.value)
-    assert "DataError" in (clients[2].parent / "errors.log").read_text()
+    assert "\nsafefed.errors.DataError: " in (clients[2].parent / "errors.log").read_text()
 
 
 def test_a_client_with_another_base_model_refuses_and_names_what_differs(clients, make_plan, tmp_path, make_toy_model):
