@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from safefed.constitution import FALLBACK
@@ -31,8 +31,10 @@ class Outcomes:
 def outcomes(decisions: Sequence[Decision], start: int, *, keep_originals: bool = True) -> Outcomes:
     """What ``decisions``, the first of which is on row number ``start``, put on disk.
 
-    Without ``keep_originals`` quarantined rows are named and not quoted.
+    Without ``keep_originals`` quarantined rows are named and not quoted, and there are no pairs.
     """
+    if not keep_originals:
+        decisions = [replace(decision, pair=None) for decision in decisions]
     waiting = [(number, each) for number, each in enumerate(decisions, start) if each.raw is not None]
     files: dict[str, Sequence[Record | Mapping[str, Any]]] = {
         DATA: [decision.sample for decision in decisions if decision.sample],

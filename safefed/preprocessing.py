@@ -64,7 +64,7 @@ def preprocess(
         action: What becomes of unsafe rows: "revise", "drop", "oracle" (drop what the rows' own labels call unsafe)
             or "keep" (no screen at all). The last two load no filter.
         screen: Filter, threshold and policy.
-        revise: The constitutional stage, for the action "revise".
+        revise: The constitutional stage, for the action "revise"; its ``keep_originals`` holds for every action.
         model: What critiques and revises; loaded when the first row is flagged.
         progress: Where to show progress; nowhere by default.
         chunk: Rows that are committed together, by default 1,024, or 256 if they are to be revised. Equal rows are
@@ -100,6 +100,7 @@ def preprocess(
         filter=judge,
         reviser=reviser,
         policy=screen.policy,
+        keep_originals=revise.keep_originals,
         about=about,
         progress=progress,
         chunk=chunk,
@@ -126,6 +127,7 @@ def screen_rows(
     filter: Filter | None = None,
     reviser: Reviser | None = None,
     policy: PolicyConfig = NO_POLICY,
+    keep_originals: bool = True,
     about: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = _SILENT,
     chunk: int | None = None,
@@ -142,6 +144,7 @@ def screen_rows(
         filter: For "drop" and "revise".
         reviser: For "revise".
         policy: What becomes of flagged rows of some kinds instead, for "drop" (where it cannot revise) and "revise".
+        keep_originals: Whether flagged answers may be written, for every action; a ``reviser`` may forbid it too.
         about: More to record; a later call with other values is refused.
         progress: Where to show progress; the total is 0 when the number of rows is not known.
         chunk: As in ``preprocess``.
@@ -167,7 +170,9 @@ def screen_rows(
     screen = _screen(action, filter, reviser)
     reviser = reviser if action == "revise" else None
     chunk = chunk or (REVISE_CHUNK if reviser else CHUNK)
+    originals = keep_originals and (reviser is None or reviser.config.keep_originals)
     settings = {**_settings(action, filter, reviser, policy, chunk), **about}
+    settings |= {} if keep_originals else {"keep_originals": False}
     if (manifest := finished(out, settings)) is not None:
         return manifest
     watch = watch or Stopwatch()
@@ -179,7 +184,8 @@ def screen_rows(
     with progress.task(f"screen {out.name}", total) as advance, ExitStack() as opened:
         heard = functools.partial(opened.enter_context, progress.task("answers of the revising model", 0))
         memory = Memory(reviser, writer, heard)
-        treat = opened.enter_context(treatment(screen, judge, memory.reviser, policy, workers, watch))
+        treated = treatment(screen, judge, memory.reviser, policy, workers, watch, keep_originals=originals)
+        treat = opened.enter_context(treated)
         for batch, found in watch.each("screen", treat(_to_do(chunks, writer, advance))):
             with watch.stage("write"):
                 writer.commit(batch.digest, found.files, found.counts + memory.counts, memory.facts)

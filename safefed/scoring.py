@@ -51,11 +51,14 @@ def treatment(
     policy: PolicyConfig,
     workers: int,
     watch: Stopwatch,
+    *,
+    keep_originals: bool = True,
 ) -> Iterator[Callable[[Iterable[Chunk]], Treated]]:
     """What screens chunks and decides on their rows: with ``screen``, or in workers that load the filter ``judge``.
 
     Each worker has one thread and loads the filter once; at most two chunks per worker are on their way. Revisions are
-    made here, with the one model. ``watch`` takes the time of "revise" and "write" that is spent here.
+    made here, with the one model. ``watch`` takes the time of "revise" and "write" that is spent here. Without
+    ``keep_originals`` no flagged answer comes out of it.
 
     Raises:
         ConfigError: ``workers`` is less than 1, or they cannot load the filter.
@@ -70,14 +73,14 @@ def treatment(
         with watch.stage("write"):
             return chunk, outcomes(decisions, chunk.start, keep_originals=keep_originals)
 
-    keep_originals = reviser is None or reviser.config.keep_originals
     if workers == 1 or judge is None:
         yield lambda chunks: (decided(chunk, _verdicts(chunk, screen)) for chunk in chunks)
         return
     named = judge.name, judge.threshold, judge.revision
+    screened = functools.partial(_screened, *named, policy, keep_originals)
     with process_pool(workers, threads=1) as pool:
         if reviser is None:
-            yield lambda chunks: _ordered(pool, workers, functools.partial(_screened, *named, policy), chunks)
+            yield lambda chunks: _ordered(pool, workers, screened, chunks)
         else:
             score = functools.partial(_scored, *named)
             yield lambda chunks: (decided(*scored) for scored in _ordered(pool, workers, score, chunks))
@@ -126,7 +129,10 @@ def _scored(name: str, threshold: float, revision: str, chunk: Chunk) -> list[Ve
     return _verdicts(chunk, _worker_screen(name, threshold, revision))
 
 
-def _screened(name: str, threshold: float, revision: str, policy: PolicyConfig, chunk: Chunk) -> Outcomes:
+def _screened(
+    name: str, threshold: float, revision: str, policy: PolicyConfig, keep_originals: bool, chunk: Chunk
+) -> Outcomes:
     """What a worker does when nothing is to be revised: all but reading and writing."""
     screen = _worker_screen(name, threshold, revision)
-    return outcomes(decide(chunk.rows, _verdicts(chunk, screen), screen, None, policy), chunk.start)
+    decisions = decide(chunk.rows, _verdicts(chunk, screen), screen, None, policy)
+    return outcomes(decisions, chunk.start, keep_originals=keep_originals)

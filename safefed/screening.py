@@ -107,8 +107,8 @@ def decide(
 ) -> list[Decision]:
     """One Decision per row, in order. Errors are never kept.
 
-    A row of preference data is screened by its chosen side: kept, it is also the pair that it states, unless ``revise``
-    says that no originals may be kept; flagged, what it states is not believed, and only its own revision makes a pair.
+    A row of preference data is screened by its chosen side: kept, it is also the pair that it states; flagged, what it
+    states is not believed, and only its own revision makes a pair.
 
     Args:
         rows: As they were read.
@@ -122,8 +122,7 @@ def decide(
     pairs = list(zip(samples, verdicts, strict=True))
     flagged = [(sample, verdict) for sample, verdict in pairs if verdict.action == "revise"]
     outcomes = iter(_revised(flagged, screen, revise) if flagged and revise else ())
-    paired = revise is None or revise.config.keep_originals
-    decided = iter([_decision(s, v, next(outcomes, None) if v.action == "revise" else None, paired) for s, v in pairs])
+    decided = iter([_decision(s, v, next(outcomes, None) if v.action == "revise" else None) for s, v in pairs])
     return [next(decided) if isinstance(row, Sample) else _unreadable(row) for row in rows]
 
 
@@ -142,9 +141,9 @@ class _Nobody:
         raise ConfigError(f"revise.attempts is 0, yet {len(conversations)} questions of {max_new_tokens} tokens came")
 
 
-def _decision(sample: Sample, verdict: Verdict, outcome: Outcome | None, paired: bool) -> Decision:
+def _decision(sample: Sample, verdict: Verdict, outcome: Outcome | None) -> Decision:
     if verdict.action == "keep":
-        return Decision(sample, verdict, sample.unpaired(), pair=sample.pair if paired else None)
+        return Decision(sample, verdict, sample.unpaired(), pair=sample.pair)
     if outcome is not None and outcome.errored:
         verdict = replace(verdict, action="error", reason=_because(verdict, outcome))
     if verdict.action == "error":

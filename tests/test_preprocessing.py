@@ -634,8 +634,24 @@ def test_a_kept_row_of_preference_data_is_its_pair_and_a_flagged_one_is_not_beli
     assert b"rejected" not in (tmp_path / "out" / "data.jsonl").read_bytes()
 
 
-def test_without_originals_there_is_no_stated_pair_since_no_screen_saw_what_it_rejects(tmp_path: Path):
-    manifest = screened(tmp_path / "out", stated_rows(), reviser=reviser(keep_originals=False))
+@pytest.mark.parametrize(("action", "kept"), [("keep", 6), ("drop", 3), ("revise", 3)])
+def test_without_originals_there_is_no_stated_pair_since_no_screen_saw_what_it_rejects(tmp_path: Path, action, kept):
+    options = {"reviser": reviser(keep_originals=False)} if action == "revise" else {"keep_originals": False}
+    manifest = screened(tmp_path / "out", stated_rows(), action=action, **options)
 
-    assert (manifest["pairs"], manifest["kept"], manifest["revised"]) == (0, 3, 2)
-    assert not any(word in data for data in content(tmp_path / "out").values() for word in (b"UNSAFE", b"polite"))
+    assert (manifest["pairs"], manifest["kept"], pairs_of(tmp_path / "out")) == (0, kept, [])
+    assert not any(b"polite" in data for data in content(tmp_path / "out").values())
+
+
+def test_a_data_set_with_originals_is_not_taken_for_one_without(tmp_path: Path):
+    screened(tmp_path / "out", action="drop")
+
+    with pytest.raises(ConfigError, match="keep_originals"):
+        screened(tmp_path / "out", action="drop", keep_originals=False)
+
+
+def test_rows_that_are_dropped_and_not_revised_leave_no_byte_behind_either(tmp_path: Path):
+    screened(tmp_path / "out", action="drop", keep_originals=False)
+
+    forms = [form for text in (b"UNSAFE", b"UNREADABLE") for form in (text, *_in_base64(text))]
+    assert not any(form in data for form in forms for data in content(tmp_path / "out").values())

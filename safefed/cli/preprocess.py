@@ -145,7 +145,7 @@ def preprocess(
     screening = parse(ScreenConfig, rules, where_from)
     generator = generator_config(endpoint, model, api_key_env, concurrency)
     how = {"constitution": constitution, "attempts": attempts, "rounds": rounds, "seed": seed, "fallback": fallback}
-    how |= {"keep_originals": _originals(originals, action), "generator": generator}
+    how |= {"keep_originals": originals, "generator": generator}
     revising = parse(ReviseConfig, how, where_from)
     processes = worker_count(workers)
     use_threads(threads)
@@ -184,12 +184,6 @@ def preprocess(
     typer.echo("  ".join(f"{name} {manifest[name]}" for name in OUTCOMES))
     typer.echo(f"data set: {out}")
     typer.echo(f"report: {out / REPORT}")
-
-
-def _originals(originals: bool, action: Action) -> bool:
-    if not originals and action != "revise":
-        raise ConfigError(f"--no-originals is about revised rows, and --action {action} revises none; leave one out")
-    return originals
 
 
 def _policy(rules: list[str] | None, action: Action) -> dict[str, dict[str, str]]:
