@@ -27,9 +27,9 @@ from safefed.records import Sample, content_hash
 from safefed.remembering import Memory, generations
 from safefed.scoring import Chunk, treatment
 from safefed.screening import NO_POLICY, Reviser, Treatment, by_filter, by_label, keep_all
-from safefed.sources import BadRow, read_rows, source_files
+from safefed.sources import BadRow, read_rows, source_hashes
 from safefed.stopwatch import Stopwatch
-from safefed.store import sha256_bytes, sha256_file
+from safefed.store import sha256_bytes
 
 __all__ = ["Reviser", "Treatment", "load_dataset_rows", "preprocess", "screen_rows"]
 
@@ -85,14 +85,8 @@ def preprocess(
     _check_action(action, screen.policy)
     sources = _sources(source)
     rows = chain.from_iterable([read_rows(each) for each in sources])
-    about: dict[str, Any] = {"source": [each.model_dump(mode="json") for each in sources]}
-    about["source_sha256"] = [[sha256_file(file) for file in source_files(each)] for each in sources]
-    judge = load_filter(screen.filter, threshold=screen.threshold) if action in ("drop", "revise") else None
-    reviser = None
-    if action == "revise":
-        about["model"] = model.model_dump(mode="json") if revise.generator.kind == "local" else None
-        generator = functools.partial(load_generator, revise.generator, model, batch_size=revise.batch_size)
-        reviser = Reviser(load_constitution(revise.constitution), revise, generator)
+    judge, reviser = _means(action, screen, revise, model)
+    about = _about(sources, action, revise, model)
     return screen_rows(
         rows,
         Path(out),
@@ -108,6 +102,39 @@ def preprocess(
         resume=resume,
         watch=watch,
     )
+
+
+def dataset_key(
+    source: Sequence[SourceConfig], *, action: Treatment, screen: ScreenConfig, revise: ReviseConfig, model: ModelConfig
+) -> str:
+    """A hash of all that decides what ``preprocess`` writes: a folder named by it is never refused as another's.
+
+    Raises:
+        ConfigError, DataError: as ``preprocess`` does for what is not there.
+    """
+    judge, reviser = _means(action, screen, revise, model)
+    settings = _settings(action, judge, reviser, screen.policy, revise.keep_originals, _chunk_size(reviser))
+    return content_hash({**settings, **_about(source, action, revise, model)})
+
+
+def _means(
+    action: Treatment, screen: ScreenConfig, revise: ReviseConfig, model: ModelConfig
+) -> tuple[Filter | None, Reviser | None]:
+    judge = load_filter(screen.filter, threshold=screen.threshold) if action in ("drop", "revise") else None
+    if action != "revise":
+        return judge, None
+    generator = functools.partial(load_generator, revise.generator, model, batch_size=revise.batch_size)
+    return judge, Reviser(load_constitution(revise.constitution), revise, generator)
+
+
+def _about(
+    sources: Sequence[SourceConfig], action: Treatment, revise: ReviseConfig, model: ModelConfig
+) -> dict[str, Any]:
+    about: dict[str, Any] = {"source": [each.model_dump(mode="json") for each in sources]}
+    about["source_sha256"] = [source_hashes(each) for each in sources]
+    if action == "revise":
+        about["model"] = model.model_dump(mode="json") if revise.generator.kind == "local" else None
+    return about
 
 
 def _sources(source: str | Path | SourceConfig | Sequence[SourceConfig]) -> list[SourceConfig]:
@@ -169,10 +196,9 @@ def screen_rows(
     _check_action(action, policy)
     screen = _screen(action, filter, reviser)
     reviser = reviser if action == "revise" else None
-    chunk = chunk or (REVISE_CHUNK if reviser else CHUNK)
+    chunk = chunk or _chunk_size(reviser)
     originals = keep_originals and (reviser is None or reviser.config.keep_originals)
-    settings = {**_settings(action, filter, reviser, policy, chunk), **about}
-    settings |= {} if keep_originals else {"keep_originals": False}
+    settings = {**_settings(action, filter, reviser, policy, keep_originals, chunk), **about}
     if (manifest := finished(out, settings)) is not None:
         return manifest
     watch = watch or Stopwatch()
@@ -221,10 +247,20 @@ def _screen(action: Treatment, judge: Filter | None, reviser: Reviser | None) ->
     return by_filter(judge)
 
 
+def _chunk_size(reviser: Reviser | None) -> int:
+    return REVISE_CHUNK if reviser else CHUNK
+
+
 def _settings(
-    action: Treatment, judge: Filter | None, reviser: Reviser | None, policy: PolicyConfig, chunk: int
+    action: Treatment,
+    judge: Filter | None,
+    reviser: Reviser | None,
+    policy: PolicyConfig,
+    keep_originals: bool,
+    chunk: int,
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {"schema": 1, "safefed": __version__, "action": action, "chunk": chunk}
+    settings |= {} if keep_originals else {"keep_originals": False}
     if action in ("drop", "revise") and judge is not None:
         settings |= {"filter": judge.name, "filter_revision": judge.revision, "threshold": judge.threshold}
         settings |= {"policy": policy.model_dump(mode="json")}

@@ -17,7 +17,7 @@ from safefed.experiment.stages import align_arm, evaluate_arm, screen_client, tr
 from safefed.federation.plan import Plan
 from safefed.filters.registry import files_of
 from safefed.records import content_hash
-from safefed.sources import source_files
+from safefed.sources import source_files, source_hashes
 from safefed.store import sha256_file
 
 SHORT = 12
@@ -125,7 +125,7 @@ def _align_settings(config: ExperimentConfig) -> AlignSettings:
 def _aligned_on(config: ExperimentConfig, inputs: Inputs) -> str:
     """What decides an alignment beside its settings: the filter, the constitution, the files of its prompts."""
     sources = [*config.align.prompts, *config.align.helpful]
-    return inputs.revised(content_hash([sha256_file(file) for source in sources for file in source_files(source)]))
+    return inputs.revised(content_hash([source_hashes(source) for source in sources]))
 
 
 def training_plan(config: ExperimentConfig, name: str, arm: ArmConfig, seed: int, out: Path, inputs: Inputs) -> Plan:

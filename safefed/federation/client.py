@@ -7,7 +7,7 @@ import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 
@@ -17,7 +17,6 @@ from safefed.errors import ConfigError, SafefedError
 from safefed.federation.guard import EXAMPLES_KEY, LOSS_KEYS
 from safefed.federation.objectives import train_locally, trained_on
 from safefed.federation.plan import JOB_KEY, Ask, Hello, Job, from_text
-from safefed.records import content_hash
 from safefed.store import sha256_file
 
 if TYPE_CHECKING:
@@ -93,25 +92,14 @@ def check_identity(node: NodeConfig, ask: Ask) -> None:
 
 
 def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
-    """The folder of this client's screened data set, made now if it is not there yet; a refitted filter has its own."""
-    from safefed.constitution import load_constitution
-    from safefed.filters import load_filter
-    from safefed.preprocessing import preprocess
+    """The folder of this client's screened data set, made if it is not there; other rows or settings have another."""
+    from safefed.preprocessing import dataset_key, preprocess
 
     screening, screen = effective_screen(node, ask)
     revise = node.revise.model_copy(update={"attempts": 0} if screening == "refuse" else {})
-    screens = screening in ("drop", "refuse", "revise")
-    settings = [
-        [source.model_dump(mode="json") for source in node.data],
-        screening,
-        screen.model_dump(mode="json"),
-        revise.decisive(),
-        load_constitution(revise.constitution).revision if screening in ("refuse", "revise") else "",
-        load_filter(screen.filter, threshold=screen.threshold).revision if screens else None,
-    ]
-    folder = Path(node.work) / f"{screening}-{content_hash(settings)[:12]}"
-    action = ACTIONS[screening]
-    preprocess(node.data, folder, action=action, screen=screen, revise=revise, model=node.model)
+    settings: Any = {"action": ACTIONS[screening], "screen": screen, "revise": revise, "model": node.model}
+    folder = Path(node.work) / f"{screening}-{dataset_key(node.data, **settings)[:12]}"
+    preprocess(node.data, folder, **settings)
     return folder, screening
 
 

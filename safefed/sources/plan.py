@@ -16,6 +16,7 @@ from safefed.sources.formats import FORMATS, Fields, Format, columns_format
 from safefed.sources.guard import refuse_eval_data
 from safefed.sources.join import joiner
 from safefed.sources.rows import LINE_LIMIT, BadRow, Row, RowError, plain_text, shown
+from safefed.store import sha256_file
 
 PROBE = 20
 """Rows that decide the format; of a file that begins with bad rows, more are looked at to find them."""
@@ -46,6 +47,13 @@ class Plan:
 def source_files(source: SourceConfig) -> list[Path]:
     """The files that a source is read from: its own, and the one it joins."""
     return [Path(source.path)] + ([Path(source.join.file)] if source.join else [])
+
+
+def source_hashes(source: SourceConfig) -> list[str]:
+    """The sha-256 of each of ``source_files``. Raises DataError if one is not there."""
+    for file, option in zip(source_files(source), ("path", "join.file"), strict=False):
+        check_file(file, option)
+    return [sha256_file(file) for file in source_files(source)]
 
 
 def make_plan(source: SourceConfig, line_limit: int = LINE_LIMIT, carried: Mapping[str, str] = NOTHING) -> Plan:

@@ -80,6 +80,26 @@ def test_rows_are_screened_anew_when_the_filter_has_changed_and_only_then(tmp_pa
     assert [old == new for old, new in zip(before, after, strict=True)] == [False, True]
 
 
+CHANGES = {
+    "its rows": {},
+    "the model that revises": {"model": ModelConfig(dtype="bfloat16")},
+    "whether originals are kept": {"revise": ReviseConfig(keep_originals=False)},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_client_whose_data_or_settings_changed_screens_anew_and_is_not_stopped_by_the_old_folder(tmp_path, change):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "hello", "completion": "hi"}\n')
+    own = NodeConfig(name="a", work=str(tmp_path), screening="revise", data=[SourceConfig(path=str(rows))])
+
+    before, again = prepared(own, ask("none")), prepared(own, ask("none"))
+    rows.write_text(rows.read_text() * (1 if change else 2))
+    own = own.model_copy(update=change)
+
+    assert before == again != prepared(own, ask("none"))
+
+
 def context(config: dict) -> Context:
     return Context(1, 2, config, RecordDict(), {CLIENT_KEY: "/etc/passwd", "plan": "/etc/passwd"})
 
