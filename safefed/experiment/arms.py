@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +69,15 @@ def _data_key(files: Sequence[Path]) -> str:
     if not files:
         return ""
     root = files[0].parent.parent
-    owned = {p.resolve() for f in files for source in load_node(f).data for p in source_files(source)} | set(files)
+    owned = {p.resolve() for f in files for source in load_node(f).data for p in source_files(source)}
     named = [(str(p.relative_to(root)) if p.is_relative_to(root) else p.name, p) for p in owned]
-    return content_hash([[name, sha256_file(p)] for name, p in sorted(named)])
+    clients = [[file.parent.name, _written(file)] for file in sorted(files)]
+    return content_hash([clients, [[name, sha256_file(p)] for name, p in sorted(named)]])
+
+
+def _written(file: Path) -> dict[str, Any]:
+    """What decides, of what stands in a ``client.toml``: not how fast or with which key a server is asked."""
+    return tomllib.loads(file.read_text("utf-8")) | {"revise": load_node(file).revise.decisive()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,8 @@ class Plan(Section):
     @property
     def run_key(self) -> str:
         """Hash of what decides the result: not where it is written, whether it resumes, or which arm it is for."""
-        return content_hash(self.model_dump(mode="json", exclude={"out", "resume", "arm"}))
+        decisive = self.model_dump(mode="json", exclude={"out", "resume", "arm"})
+        return content_hash(decisive | {"align": self.align.decisive() if self.align else None})
 
     def aligns_after(self, server_round: int) -> bool:
         """Whether the global model is aligned after this round."""

@@ -9,6 +9,7 @@ from safefed.config import (
     ClientConfig,
     DataConfig,
     ExperimentConfig,
+    GeneratorConfig,
     ModelConfig,
     ReviseConfig,
     ScreenConfig,
@@ -135,3 +136,16 @@ def test_an_alignment_that_cannot_be_is_refused_before_anything_is_trained(tmp_p
     plan_arm(config, "arm", ArmConfig(), 0, tmp_path, inputs)
     with pytest.raises(ConfigError, match=said):
         plan_arm(config, "arm", ArmConfig(align=True), 0, tmp_path, inputs)
+
+
+def test_how_fast_an_endpoint_is_asked_decides_nothing(tmp_path, toy_model):
+    url = {"kind": "endpoint", "url": "http://localhost:1/v1", "model": "m"}
+
+    def stages(concurrency: int, every: int | None) -> str:
+        revise = ReviseConfig(generator=GeneratorConfig(**url, concurrency=concurrency))
+        config = ExperimentConfig(model=ModelConfig(name=str(toy_model)), revise=revise, align=AlignConfig(every=every))
+        inputs = read_inputs(config, write_clients(config, tmp_path / "work"))
+        arm = ArmConfig(screening="revise", align=True)
+        return plan_arm(config, "arm", arm, 0, tmp_path, inputs).evaluation.name
+
+    assert stages(1, None) == stages(64, None) != stages(1, 1) == stages(64, 1)
