@@ -17,7 +17,8 @@ from safefed.config import (
     TrainConfig,
 )
 from safefed.errors import ConfigError
-from safefed.experiment.arms import plan_arm, read_inputs
+from safefed.experiment.arms import plan_arm
+from safefed.experiment.inputs import read_inputs
 from safefed.experiment.partition import write_clients
 
 ROW = '{"prompt": "hello", "completion": "hi"}\n'
