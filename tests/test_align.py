@@ -223,24 +223,25 @@ def test_a_resumed_alignment_asks_the_models_nothing_twice(toy_model, tmp_path, 
     loaded = load_model(ModelConfig(name=str(toy_model)))
     settings = AlignSettings(align=CONFIG.model_copy(update={"n_prompts": 4, "n_helpful": 4}), revise=REVISE)
     start, asked = fresh_adapter(loaded, LoraSettings(rank=2), seed=1), []
-    stream = LocalGenerator.stream
+    streamed = LocalGenerator._streamed
 
-    def counted(self, conversations, **options):
-        asked.append(len(conversations))
-        return stream(self, conversations, **options)
+    def counted(self, prompts, max_new_tokens):
+        asked.append(len(prompts))
+        return streamed(self, prompts, max_new_tokens)
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(LocalGenerator, "stream", counted)
+    monkeypatch.setattr(LocalGenerator, "_streamed", counted)
+    monkeypatch.setattr(LocalGenerator, "_read", lambda *_: Generation(REFUSAL, "stop"))  # so that there are anchors
     with monkeypatch.context() as patched:
         patched.setattr("safefed.align.stage.align", killed)
         with pytest.raises(KeyboardInterrupt):
             align_adapter(loaded, start, settings, tmp_path, seed=0, training_seed=0)
+    assert (tmp_path / "begun.log").read_text().count(REFUSAL) == 4
     before = sum(asked)
     align_adapter(loaded, start, settings, tmp_path, seed=0, training_seed=0)
 
-    assert before > 0
     assert sum(asked) == before
 
 

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from safefed.config import ReviseConfig
 from safefed.constitution.checks import is_looping
+from safefed.constitution.utility import REFUSED
 from safefed.eval.refusals import opens_with_refusal
-from safefed.generate import Generator, LocalGenerator
-from safefed.records import PreferencePair, Sample, Verdict
+from safefed.generate import Generation, Generator, LocalGenerator
+from safefed.records import Message, PreferencePair, Sample, Verdict, content_hash
 
 if TYPE_CHECKING:
     from safefed.filters import Filter
-
-REFUSED = 0.5
-"""The probability of the screen's "refusal" axis from which an answer counts as a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +38,23 @@ def asked(generator: Generator, prompts: Sequence[Sample], config: ReviseConfig)
     return [prompt.with_response(text.text) for prompt, text in zip(prompts, texts, strict=True)]
 
 
+class Begun:
+    """A Generator whose every answer begins with ``prefill``, put into the model's mouth."""
+
+    def __init__(self, own: LocalGenerator, prefill: str) -> None:
+        self.revision = content_hash([own.revision, prefill])
+        self._own, self._prefill = own, prefill
+
+    def generate(self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int) -> list[Generation]:
+        """See Generator."""
+        return self._own.generate(conversations, max_new_tokens=max_new_tokens, prefill=self._prefill)
+
+
 def begun(
-    own: LocalGenerator, refusals: Sequence[Sample], screen: Filter, config: ReviseConfig, prefill: str
+    complying: Generator, refusals: Sequence[Sample], screen: Filter, config: ReviseConfig
 ) -> list[PreferencePair]:
-    """Each refusal over what the same model says when its answer is begun with ``prefill``, where that complies."""
-    contexts = [refusal.context for refusal in refusals]
-    texts = own.generate(contexts, max_new_tokens=config.max_new_tokens, prefill=prefill)
-    said = [refusal.with_response(text.text) for refusal, text in zip(refusals, texts, strict=True)]
+    """Each refusal over what the same model says when its answer is ``Begun`` for it, where that complies."""
+    said = asked(complying, refusals, config)
     return [
         PreferencePair(refusal.prompt, refusal.response, answer.response)
         for refusal, answer, verdict in zip(refusals, said, screen.score(said), strict=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from safefed.adapter import Adapter, with_adapter
-from safefed.align.answers import Helped, asked, begun, declines, helped
+from safefed.align.answers import Begun, Helped, asked, begun, declines, helped
 from safefed.config import AlignConfig, ReviseConfig
 from safefed.constitution import Constitution, revise
 from safefed.errors import ConfigError, DataError
@@ -91,7 +91,7 @@ def alignment_data(
         safe = _safe_rows(asked(own, red_team, means.revise), critic, means)
         if not safe.rows:
             raise DataError(f"none of {len(red_team)} red-team answers could be made safe; use a stronger base model")
-        anchors = _anchors(local["self"], safe.rows, means)
+        anchors = _anchors(means.remember(Begun(local["self"], means.config.prefill), "begun"), safe.rows, means)
         found = helped(own, base, harmless, means.screen, means.revise)
     rows, contrast = _helpful_rows(found, safe.rows, means.config), list(_contrast(found, means))
     counts = {**safe.counts, "harmless": len(harmless), "helpful": len(rows)}
@@ -121,13 +121,13 @@ def _safe_rows(answers: Sequence[Sample], critic: Generator, means: Means) -> Al
     return AlignmentData([*kept, *revised], [outcome.pair for outcome in outcomes if outcome.pair], counts)
 
 
-def _anchors(own: LocalGenerator, safe: Sequence[Sample], means: Means) -> list[PreferencePair]:
+def _anchors(complying: Generator, safe: Sequence[Sample], means: Means) -> list[PreferencePair]:
     """Refusals over begun compliance; none where nothing is trained on them or no unsafe answer may be kept."""
     if not means.config.dpo_steps or not means.revise.keep_originals:
         return []
     n = means.config.n_anchors
     refusals = [row for row in safe if not row.meta.get("revised")][: 2 * n]  # some are declined again
-    return begun(own, refusals, means.screen, means.revise, means.config.prefill)[:n]
+    return begun(complying, refusals, means.screen, means.revise)[:n]
 
 
 def _helpful_rows(found: Sequence[Helped], safe: Sequence[Sample], config: AlignConfig) -> list[Sample]:
