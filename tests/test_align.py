@@ -1,6 +1,8 @@
 """Alignment on the toy model, with a screen whose verdicts the test decides."""
 
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,13 +162,25 @@ def test_a_budget_of_tokens_bounds_each_half(loaded, tmp_path):
     assert [read_manifest(tmp_path)[part]["steps"] for part in ("sft", "dpo")] == [1, 1]
 
 
+class Seen:
+    """A Progress that counts."""
+
+    def __init__(self) -> None:
+        self.done: Counter[str] = Counter()
+
+    @contextmanager
+    def task(self, description, _total):
+        yield lambda n: self.done.update({description: n})
+
+
 def test_an_alignment_of_another_adapter_is_not_taken_for_this_one(toy_model, tmp_path):
     loaded = load_model(ModelConfig(name=str(toy_model)))
     small = {"n_prompts": 4, "n_helpful": 4, "dpo_steps": 0}
     settings = AlignSettings(align=CONFIG.model_copy(update=small), revise=REVISE)
+    seen = Seen()
     one, other = (fresh_adapter(loaded, LoraSettings(rank=2), seed=seed) for seed in (1, 2))
 
-    first = align_adapter(loaded, one, settings, tmp_path, seed=0, training_seed=0)
+    first = align_adapter(loaded, one, settings, tmp_path, seed=0, training_seed=0, progress=seen)
     written = (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
     again = align_adapter(loaded, one, settings, tmp_path, seed=0, training_seed=0)
     unchanged = (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
@@ -175,6 +189,8 @@ def test_an_alignment_of_another_adapter_is_not_taken_for_this_one(toy_model, tm
     assert written == unchanged
     assert state_hash(first.state) == state_hash(again.state) != state_hash(second.state)
     assert not list(tmp_path.glob("*.log"))
+    assert seen.done["alignment: answers"] > 0
+    assert seen.done["alignment: steps"] == CONFIG.sft_steps
 
 
 def test_an_alignment_with_other_settings_or_prompts_is_made_anew_in_the_same_folder(loaded, tmp_path):

@@ -22,6 +22,7 @@ from safefed.generate import Generator
 from safefed.generations import Remembered, load_generator
 from safefed.models import LoadedModel
 from safefed.preferences import tokenize_pairs, train_preferences
+from safefed.progress import Advance, Progress, Silent
 from safefed.records import content_hash
 from safefed.store import read_manifest, write_json, write_jsonl, write_manifest
 from safefed.training import Budget, LocalTraining, TrainReport, tokenize, train_adapter
@@ -29,7 +30,7 @@ from safefed.training import Budget, LocalTraining, TrainReport, tokenize, train
 COST = "cost.json"
 """Seconds of the parts; beside the manifest, since they differ from run to run."""
 
-_LOG = ".log"
+_LOG, _SILENT = ".log", Silent()
 
 
 class AlignSettings(Section):
@@ -56,7 +57,14 @@ class AlignSettings(Section):
 
 
 def align_adapter(
-    loaded: LoadedModel, adapter: Adapter, settings: AlignSettings, out: Path, *, seed: int, training_seed: int
+    loaded: LoadedModel,
+    adapter: Adapter,
+    settings: AlignSettings,
+    out: Path,
+    *,
+    seed: int,
+    training_seed: int,
+    progress: Progress = _SILENT,
 ) -> Adapter:
     """Align ``adapter`` and write ``out``; an ``out`` that was finished from all the same is only read.
 
@@ -69,6 +77,7 @@ def align_adapter(
             kept, since the global model's own answers are in them.
         seed: Draws the prompts.
         training_seed: Orders the batches.
+        progress: Shows the answers and the training steps.
 
     Raises:
         DataError: too few prompts, or no safe answer was found at all.
@@ -82,13 +91,27 @@ def align_adapter(
         return read_adapter(out / "adapter", loaded)
     settings.require_possible()
     started = time.monotonic()
+    with progress.task("alignment: answers", 0) as heard:
 
-    def remember(generator: Generator, name: str) -> Generator:
-        return Remembered(generator, out / f"{name}{_LOG}" if settings.revise.keep_originals else None, start)
+        def remember(generator: Generator, name: str) -> Generator:
+            path = out / f"{name}{_LOG}" if settings.revise.keep_originals else None
+            return Remembered(generator, path, start, heard)
 
-    data = alignment_data(loaded, adapter, *alignment_prompts(settings.align, seed), _means(settings, loaded, remember))
+        prompts = alignment_prompts(settings.align, seed)
+        data = alignment_data(loaded, adapter, *prompts, _means(settings, loaded, remember))
     cost = {"data_seconds": time.monotonic() - started}
-    aligned = align(loaded, adapter, data, out, settings=settings, seed=training_seed, cost=cost, request=request)
+    with progress.task("alignment: steps", settings.align.sft_steps + settings.align.dpo_steps) as advance:
+        aligned = align(
+            loaded,
+            adapter,
+            data,
+            out,
+            settings=settings,
+            seed=training_seed,
+            cost=cost,
+            request=request,
+            advance=advance,
+        )
     _forget(out)
     return aligned
 
@@ -125,12 +148,13 @@ def align(
     seed: int,
     cost: Mapping[str, float],
     request: str = "",
+    advance: Advance = lambda _steps: None,
 ) -> Adapter:
     """Train ``adapter`` on ``data`` and write ``out``, the manifest last; it holds ``request``, what was asked for."""
     started = time.monotonic()
     write_jsonl(out / "rows.jsonl", (row.to_json() for row in data.rows))
     write_jsonl(out / "pairs.jsonl", (pair.to_json() for pair in data.pairs))
-    aligned, reports = _trained(loaded, adapter, data, settings, seed)
+    aligned, reports = _trained(loaded, adapter, data, settings, seed, advance)
     save_adapter(aligned, loaded, out / "adapter", **data.constitution)
     write_json(out / COST, {**cost, "training_seconds": time.monotonic() - started})
     facts: dict[str, Any] = {name: asdict(report) for name, report in reports.items()}
@@ -146,7 +170,7 @@ def align(
 
 
 def _trained(
-    loaded: LoadedModel, adapter: Adapter, data: AlignmentData, settings: AlignSettings, seed: int
+    loaded: LoadedModel, adapter: Adapter, data: AlignmentData, settings: AlignSettings, seed: int, advance: Advance
 ) -> tuple[Adapter, dict[str, TrainReport]]:
     """Supervised fine-tuning, then preferences, each if it has steps; without a pair there is nothing to prefer."""
     config, length, reports = settings.align, settings.max_length, {}
@@ -154,9 +178,9 @@ def _trained(
     if config.sft_steps:
         rows = tokenize(data.rows, loaded.tokenizer, length)
         training = LocalTraining(config.sft_steps, config.batch_size, config.sft_learning_rate, length, seed)
-        adapter, reports["sft"] = train_adapter(loaded, adapter, rows, training, budget)
+        adapter, reports["sft"] = train_adapter(loaded, adapter, rows, training, budget, advance)
     if config.dpo_steps and data.pairs:
         pairs = tokenize_pairs(data.pairs, loaded.tokenizer, length)
         training = LocalTraining(config.dpo_steps, config.batch_size, config.dpo_learning_rate, length, seed)
-        adapter, reports["dpo"] = train_preferences(loaded, adapter, pairs, training, config.beta, budget)
+        adapter, reports["dpo"] = train_preferences(loaded, adapter, pairs, training, config.beta, budget, advance)
     return adapter, reports

@@ -203,7 +203,7 @@ def _rounds(
             adapter = _one_round(grid, plan, strategy, adapter, server_round, audit)
             metrics = {name: content.metric_records["metrics"] for name, content in strategy.accepted.items()}
             losses = mean_losses(metrics, roster.hellos)
-            adapter = _aligned(plan, loaded, adapter, server_round, audit)
+            adapter = _aligned(plan, loaded, adapter, server_round, audit, progress)
             size = sum(array.nbytes for array in adapter.state.values())
             replies = sum(verdict.reason != "missing" for verdict in strategy.verdicts)
             traffic = {"bytes_down": size * strategy.n_asked, "bytes_up": size * replies}
@@ -212,12 +212,14 @@ def _rounds(
     save_adapter(adapter, loaded, out / "adapter", run=plan.run_key, rounds=plan.train.rounds, arm=plan.arm)
 
 
-def _aligned(plan: Plan, loaded: LoadedModel, adapter: Adapter, server_round: int, audit: Audit) -> Adapter:
+def _aligned(
+    plan: Plan, loaded: LoadedModel, adapter: Adapter, server_round: int, audit: Audit, progress: Progress
+) -> Adapter:
     """The round's global model after constitutional alignment, if it is due; each time on other prompts."""
     if plan.align is None or not plan.aligns_after(server_round):
         return adapter
     out, seed = Path(plan.out) / "align" / f"round_{server_round:04d}", derived_seed("align", plan.seed, server_round)
-    adapter = align_adapter(loaded, adapter, plan.align, out, seed=seed, training_seed=seed)
+    adapter = align_adapter(loaded, adapter, plan.align, out, seed=seed, training_seed=seed, progress=progress)
     audit.append("align", round=server_round, adapter=state_hash(adapter.state))
     return adapter
 
