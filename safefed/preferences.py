@@ -5,22 +5,21 @@ Source: DPO, arXiv 2305.18290, equation 7; the reference is the adapter as it wa
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from safefed.adapter import Adapter, adapted, old_names, take_state
+from safefed.adapter import Adapter
 from safefed.errors import DataError
 from safefed.escape import control_tokens
 from safefed.models import LoadedModel
 from safefed.progress import Advance
 from safefed.records import PreferencePair, Sample
-from safefed.training import IGNORED, UNLIMITED, Budget, LocalTraining, TrainReport, encode, trainer_arguments
+from safefed.training import IGNORED, UNLIMITED, Budget, LocalTraining, TrainReport, encode, fitted
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
-    from trl import DPOConfig
 
 
 def tokenize_pairs(pairs: Sequence[PreferencePair], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
@@ -54,18 +53,6 @@ def _row(chosen: dict[str, list[int]], rejected: dict[str, list[int]]) -> dict[s
     return {"prompt_ids": chosen["input_ids"][:n], **answers}
 
 
-def _dpo_config(training: LocalTraining, beta: float, loaded: LoadedModel, folder: str) -> DPOConfig:
-    import torch
-    from trl import DPOConfig
-
-    on_cpu, bf16 = loaded.model.device.type == "cpu", loaded.model.dtype == torch.bfloat16
-    return DPOConfig(
-        **trainer_arguments(training, folder, on_cpu=on_cpu, bf16=bf16),
-        beta=beta,
-        max_length=None,
-    )
-
-
 def train_preferences(
     loaded: LoadedModel,
     adapter: Adapter,
@@ -92,14 +79,15 @@ def train_preferences(
     Raises:
         DataError: the adapter does not fit the model.
     """
-    from safefed.trainer import PreferenceTrainer, run_quietly
+    return fitted(
+        loaded, adapter, training, lambda model, common: _trainer(model, pairs, loaded, beta, common), budget, advance
+    )
 
-    with adapted(loaded, adapter) as model, tempfile.TemporaryDirectory(prefix="safefed-") as folder, old_names():
-        arguments: Any = _dpo_config(training, beta, loaded, folder)
-        trainer = PreferenceTrainer(model=model, args=arguments, train_dataset=pairs, processing_class=loaded.tokenizer)
-        try:
-            report = run_quietly(trainer, budget, advance)
-        finally:
-            model.delete_adapter("ref")  # TRL's copy of the adapter, the reference
-        trained = Adapter(adapter.lora, take_state(model))
-    return trained, report
+
+def _trainer(model: PeftModel, pairs: Dataset, loaded: LoadedModel, beta: float, common: dict[str, Any]) -> Any:
+    from trl import DPOConfig
+
+    from safefed.trainer import PreferenceTrainer
+
+    settings = DPOConfig(**common, beta=beta)
+    return PreferenceTrainer(model=model, args=settings, train_dataset=pairs, processing_class=loaded.tokenizer)

@@ -6,7 +6,7 @@ Sources: LoRA, arXiv 2106.09685; the trainer is TRL's SFTTrainer, its rows token
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
-    from trl import SFTConfig
 
 IGNORED = -100
 
@@ -169,32 +168,33 @@ def trainer_arguments(training: LocalTraining, folder: str, *, on_cpu: bool, bf1
     }
 
 
-def _sft_config(training: LocalTraining, loaded: LoadedModel, folder: str) -> SFTConfig:
-    import torch
+def _trainer(model: PeftModel, rows: Dataset, loaded: LoadedModel, common: dict[str, Any]) -> Any:
     from trl import SFTConfig
 
+    from safefed.trainer import Trainer
+
+    settings = SFTConfig(**common, packing=False, dataset_kwargs={"skip_prepare_dataset": True})
+    return Trainer(model=model, args=settings, train_dataset=rows, processing_class=loaded.tokenizer)
+
+
+def fitted(
+    loaded: LoadedModel,
+    adapter: Adapter,
+    training: LocalTraining,
+    make: Callable[[PeftModel, dict[str, Any]], Any],
+    budget: Budget,
+    advance: Advance,
+) -> tuple[Adapter, TrainReport]:
+    """``adapter`` after one of TRL's trainers, made by ``make`` of the model and the settings all of them share."""
+    import torch
+
+    from safefed.trainer import run_quietly
+
     on_cpu, bf16 = loaded.model.device.type == "cpu", loaded.model.dtype == torch.bfloat16
-    return SFTConfig(
-        **trainer_arguments(training, folder, on_cpu=on_cpu, bf16=bf16),
-        max_length=None,
-        packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-    )
-
-
-def _fit(
-    model: PeftModel, rows: Dataset, training: LocalTraining, loaded: LoadedModel, budget: Budget, advance: Advance
-) -> TrainReport:
-    from safefed.trainer import Trainer, run_quietly
-
-    with tempfile.TemporaryDirectory(prefix="safefed-") as folder, old_names():
-        trainer = Trainer(
-            model=model,
-            args=_sft_config(training, loaded, folder),
-            train_dataset=rows,
-            processing_class=loaded.tokenizer,
-        )
-        return run_quietly(trainer, budget, advance)
+    with adapted(loaded, adapter) as model, tempfile.TemporaryDirectory(prefix="safefed-") as folder, old_names():
+        common = {**trainer_arguments(training, folder, on_cpu=on_cpu, bf16=bf16), "max_length": None}
+        report = run_quietly(make(model, common), budget, advance)
+        return Adapter(adapter.lora, take_state(model)), report
 
 
 def train_adapter(
@@ -222,7 +222,6 @@ def train_adapter(
     Raises:
         DataError: the adapter does not fit the model.
     """
-    with adapted(loaded, adapter) as model:
-        report = _fit(model, rows, training, loaded, budget, advance)
-        trained = Adapter(adapter.lora, take_state(model))
-    return trained, report
+    return fitted(
+        loaded, adapter, training, lambda model, common: _trainer(model, rows, loaded, common), budget, advance
+    )
