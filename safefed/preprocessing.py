@@ -104,17 +104,33 @@ def preprocess(
     )
 
 
-def dataset_key(
-    source: Sequence[SourceConfig], *, action: Treatment, screen: ScreenConfig, revise: ReviseConfig, model: ModelConfig
-) -> str:
-    """A hash of all that decides what ``preprocess`` writes: a folder named by it is never refused as another's.
+def preprocess_below(
+    work: Path,
+    title: str,
+    sources: Sequence[SourceConfig],
+    *,
+    action: Treatment,
+    screen: ScreenConfig,
+    revise: ReviseConfig,
+    model: ModelConfig,
+) -> Path:
+    """``preprocess`` into the folder of ``work`` named by ``title`` and a hash of all that decides what it writes.
+
+    So another filter or other rows have another folder, and none is refused as another's. Returns the folder.
 
     Raises:
-        ConfigError, DataError: as ``preprocess`` does for what is not there.
+        ConfigError, DataError, IntegrityError: as ``preprocess``.
     """
     judge, reviser = _means(action, screen, revise, model)
-    settings = _settings(action, judge, reviser, screen.policy, revise.keep_originals, _chunk_size(reviser))
-    return content_hash({**settings, **_about(source, action, revise, model)})
+    about = _about(sources, action, revise, model)
+    policy, originals = screen.policy, revise.keep_originals
+    settings = {**_settings(action, judge, reviser, policy, originals, _chunk_size(reviser)), **about}
+    out = work / f"{title}-{content_hash(settings)[:12]}"
+    rows = chain.from_iterable([read_rows(each) for each in sources])
+    screen_rows(
+        rows, out, action=action, filter=judge, reviser=reviser, policy=policy, keep_originals=originals, about=about
+    )
+    return out
 
 
 def _means(

@@ -69,8 +69,8 @@ class Trainer(_AnswersAlone, SFTTrainer):
     def answer_loss(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
         """Cross-entropy summed over the tokens to learn, over ``num_items_in_batch`` (all of them in this step)."""
         wanted = inputs["labels"][:, 1:] != IGNORED
-        loss = _cross_entropy(model, inputs, wanted, reduction="sum")
-        return loss / (wanted.sum() if num_items_in_batch is None else num_items_in_batch)
+        count: torch.Tensor = wanted.sum() if num_items_in_batch is None else num_items_in_batch
+        return _cross_entropy(model, inputs, wanted, reduction="sum") / count
 
 
 class PreferenceTrainer(_AnswersAlone, DPOTrainer):

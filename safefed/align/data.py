@@ -111,8 +111,9 @@ def _safe_rows(answers: Sequence[Sample], critic: Generator, means: Means) -> Al
     """Answers that already decline stay; every other answer to a red-team prompt is critiqued and revised."""
     answered = [answer for answer in answers if answer.response]
     judged = list(zip(answered, means.screen.score(answered), strict=True))
-    kept = [answer for answer, verdict in judged if verdict.action == "keep" and declines(answer, verdict)]
-    doubtful = [(a, v) for a, v in judged if v.action != "keep" or not declines(a, v)]
+    fine = [verdict.action == "keep" and declines(answer, verdict) for answer, verdict in judged]
+    kept = [answer for (answer, _), good in zip(judged, fine, strict=True) if good]
+    doubtful = [pair for pair, good in zip(judged, fine, strict=True) if not good]
     samples, verdicts = [sample for sample, _ in doubtful], [verdict for _, verdict in doubtful]
     outcomes = revise(samples, verdicts, means.constitution, critic, means.screen.score, means.revise)
     revised = [outcome.sample for outcome in outcomes if outcome.sample]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from safefed.config import AlignConfig, SourceConfig
 from safefed.errors import DataError
 from safefed.records import Sample, content_hash
-from safefed.sources import BadRow, read_rows
+from safefed.sources import read_pool
 from safefed.tiny import default_samples
 
 
@@ -25,7 +25,7 @@ def alignment_prompts(config: AlignConfig, seed: int) -> tuple[list[Sample], lis
 def _drawn(sources: Sequence[SourceConfig], n: int, seed: int) -> list[Sample]:
     if not sources:
         return []
-    rows = (row for source in sources for row in read_rows(source) if not isinstance(row, BadRow))
+    rows, _ = read_pool(sources)
     distinct = {row.prompt: Sample.of(row.prompt, row.response) for row in rows}
     if len(distinct) < n:
         raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,12 @@ import tomli_w
 from safefed.config import ClientConfig, DataConfig, ExperimentConfig, NodeConfig, SourceConfig
 from safefed.errors import DataError
 from safefed.records import Sample
-from safefed.sources import BadRow, read_rows
+from safefed.sources import read_pool
 from safefed.store import write_atomic, write_json, write_jsonl
 from safefed.tiny import default_samples
 
 ROWS = "rows.jsonl"
 DEFAULT_ROWS = 120
-
-
-def read_pool(sources: Iterable[SourceConfig]) -> tuple[list[Sample], list[str]]:
-    """Every usable row of ``sources``, and where each unusable one stands."""
-    samples, bad = [], []
-    for source in sources:
-        for row in read_rows(source):
-            if isinstance(row, BadRow):
-                bad.append(f"{row.where}: {row.reason}")
-            else:
-                samples.append(row)
-    return samples, bad
 
 
 def _pools(data: DataConfig, seed: int) -> tuple[list[Sample], list[Sample], list[str]]:

@@ -11,11 +11,12 @@ from safefed.config import ExperimentConfig, load_node
 from safefed.errors import ConfigError
 from safefed.experiment.arms import ArmPlan, arm_tasks, in_order, plan_arm, training_plan
 from safefed.experiment.inputs import read_inputs
-from safefed.experiment.partition import read_pool, write_clients
+from safefed.experiment.partition import write_clients
 from safefed.experiment.schedule import Done, Task, run_tasks
 from safefed.experiment.summary import arm_summary, training_facts, write_summary
 from safefed.models import load_tokenizer, threads_per_process
 from safefed.progress import Progress, Silent
+from safefed.sources import read_pool
 from safefed.store import MANIFEST, read_json, write_json
 
 

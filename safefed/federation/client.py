@@ -7,7 +7,7 @@ import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 
@@ -93,13 +93,12 @@ def check_identity(node: NodeConfig, ask: Ask) -> None:
 
 def prepared(node: NodeConfig, ask: Ask) -> tuple[Path, Screening]:
     """The folder of this client's screened data set, made if it is not there; other rows or settings have another."""
-    from safefed.preprocessing import dataset_key, preprocess
+    from safefed.preprocessing import preprocess_below
 
     screening, screen = effective_screen(node, ask)
     revise = node.revise.model_copy(update={"attempts": 0} if screening == "refuse" else {})
-    settings: Any = {"action": ACTIONS[screening], "screen": screen, "revise": revise, "model": node.model}
-    folder = Path(node.work) / f"{screening}-{dataset_key(node.data, **settings)[:12]}"
-    preprocess(node.data, folder, **settings)
+    action, work = ACTIONS[screening], Path(node.work)
+    folder = preprocess_below(work, screening, node.data, action=action, screen=screen, revise=revise, model=node.model)
     return folder, screening
 
 

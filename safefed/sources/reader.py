@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from safefed.config import BucketConfig, SourceConfig
@@ -37,6 +37,18 @@ def read_rows(
         DataError: at once, as ``make_plan``; while reading, for a damaged file; at the end, when no row was left.
     """
     return _stream(make_plan(source, line_limit, carried), line_limit)
+
+
+def read_pool(sources: Iterable[SourceConfig]) -> tuple[list[Sample], list[str]]:
+    """Every usable row of ``sources``, and where each unusable one stands."""
+    samples, bad = [], []
+    for source in sources:
+        for row in read_rows(source):
+            if isinstance(row, BadRow):
+                bad.append(f"{row.where}: {row.reason}")
+            else:
+                samples.append(row)
+    return samples, bad
 
 
 def _stream(plan: Plan, line_limit: int) -> Iterator[Sample | BadRow]:
