@@ -19,6 +19,7 @@ SUITES = {
     "advbench": "safefed.eval.suites:advbench",
     "xstest": "safefed.eval.suites:xstest",
     "mini": "safefed.eval.suites:mini",
+    "contrasts": "safefed.eval.suites:contrasts",
 }
 
 
@@ -111,9 +112,9 @@ def check(benchmarks: Sequence[Benchmark]) -> None:
 
 
 def load_suite(name: str, path: str | None = None) -> list[Benchmark]:
-    """The benchmarks of a suite: "advbench", "xstest", "mini", or one from the entry points ``safefed.benchmarks``.
+    """The benchmarks of a suite: advbench, xstest, mini, contrasts, or one of the entry points ``safefed.benchmarks``.
 
-    Looked for at ``path``, then under ``$SAFEFED_DATA``, then on the hub (``mini`` is part of the package).
+    Looked for at ``path``, then under ``$SAFEFED_DATA``, then on the hub; mini and contrasts are part of the package.
 
     Raises:
         ConfigError: no such suite.

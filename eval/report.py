@@ -116,15 +116,19 @@ def _training_facts(train: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _alignment_facts(align: Mapping[str, Any]) -> dict[str, str]:
-    """Of the first alignment what it found, of all what they cost."""
-    pairs = sum(align[key] for key in ("pairs_revised", "pairs_refusal", "pairs_help"))
+    """Of the first alignment what it found, of all what they cost; a dash is what was not asked."""
+
+    def count(*keys: str) -> str:
+        return str(sum(align[key] for key in keys)) if all(key in align for key in keys) else "-"
+
     return {
         "Times": str(align["alignments"]),
         "Red-team prompts": str(align["red_team"]),
-        "declined at once": str(align["already_refused"]),
+        "declined at once": count("already_refused"),
         "Harmless prompts": str(align["harmless"]),
-        "declined needlessly": str(align["needlessly_refused"]),
-        "Pairs": str(pairs),
+        "declined needlessly": count("needlessly_refused"),
+        "Taught by the base": count("taught"),
+        "Pairs": count("pairs_revised", "pairs_refusal", "pairs_help"),
         "Steps": str(align["steps"]),
         "Tokens read": f"{align['tokens']:,}",
         "Asking and judging": view.duration(align["data_seconds"]),

@@ -27,6 +27,7 @@ XSTEST = Source(
     columns=("prompt",),
     licence="CC-BY-4.0",
 )
+CONTRASTS_SHA256 = "e556fd1119a20f0f8c966a58b23ebbc41b0461184269810d0db8e2e9f534f985"
 MINI_SHA256 = "11a6029827f3ae04e5f0f7a87ae9f3433c01b46a0204bbc2343edb219fecb2f4"
 
 
@@ -65,18 +66,31 @@ def mini(path: str | None) -> list[Benchmark]:
     Written for safefed and public with it: good for comparing arms, no substitute for AdvBench and XSTest.
     ``path`` may name any JSONL file of the same form (id, prompt, harmful, category).
     """
-    where = path or str(files("safefed.eval").joinpath("data/mini.jsonl"))
-    table = read_table(Path(where), MINI_SHA256)
+    return _embedded("mini", MINI_SHA256, path)
+
+
+def contrasts(path: str | None) -> list[Benchmark]:
+    """180 harmful requests, and 180 harmless ones that are as near to them in words and topic as can be.
+
+    In the words of people at work and at home, by another hand than ``mini`` and the embedded data: to choose settings
+    on, so that XSTest need not be. ``path`` as for ``mini``.
+    """
+    return _embedded("contrasts", CONTRASTS_SHA256, path)
+
+
+def _embedded(name: str, sha256: str, path: str | None) -> list[Benchmark]:
+    where = path or str(files("safefed.eval").joinpath(f"data/{name}.jsonl"))
+    table = read_table(Path(where), sha256)
     if path is None and not table.verified:
         raise IntegrityError(f"{where} changed since the package was built; reinstall safefed")
-    cases = [_mini_case(row, f"{where}:{n}") for n, row in enumerate(table.rows, 1)]
+    cases = [_embedded_case(row, f"{where}:{n}") for n, row in enumerate(table.rows, 1)]
     return [
-        table.benchmark("mini", True, cases, "Apache-2.0"),
-        table.benchmark("mini-benign", False, cases, "Apache-2.0"),
+        table.benchmark(name, True, cases, "Apache-2.0"),
+        table.benchmark(f"{name}-benign", False, cases, "Apache-2.0"),
     ]
 
 
-def _mini_case(row: Row, where: str) -> Case:
+def _embedded_case(row: Row, where: str) -> Case:
     if not isinstance(row.get("harmful"), bool):
         raise DataError(f"{where}: 'harmful' must be true or false; correct the row")
     return Case(text_of(row, "id", where), text_of(row, "prompt", where), row["harmful"], row.get("category"))

@@ -150,7 +150,9 @@ def _limits(files: Iterable[Path]) -> list[int]:
 def _data() -> Finding:
     folder = os.environ.get("SAFEFED_DATA")
     if folder is None:
-        return Finding("SAFEFED_DATA", "note", "is not set; benchmarks other than mini come from --path or the hub")
+        return Finding(
+            "SAFEFED_DATA", "note", "is not set; benchmarks other than mini and contrasts come from --path or the hub"
+        )
     if not Path(folder).is_dir():
         return Finding("SAFEFED_DATA", "note", f"{folder} is not a folder")
     return Finding("SAFEFED_DATA", "ok", folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -69,8 +71,40 @@ class Trainer(_AnswersAlone, SFTTrainer):
     def answer_loss(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
         """Cross-entropy summed over the tokens to learn, over ``num_items_in_batch`` (all of them in this step)."""
         wanted = inputs["labels"][:, 1:] != IGNORED
-        count: torch.Tensor = wanted.sum() if num_items_in_batch is None else num_items_in_batch
-        return _cross_entropy(model, inputs, wanted, reduction="sum") / count
+        return _cross_entropy(model, inputs, wanted, reduction="sum") / _count(wanted, num_items_in_batch)
+
+
+class BaseTrainer(SFTTrainer):
+    """``SFTTrainer`` that learns the base model's distribution at the answers' tokens, not the one token that is there.
+
+    The model without its adapter is the teacher (knowledge distillation, arXiv 1503.02531, at temperature 1 on whole
+    answers, arXiv 1606.07947); TRL's own distillation wants a second model in memory.
+    """
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,  # noqa: ARG002 - nothing is evaluated while training
+        num_items_in_batch: Any = None,
+    ) -> torch.Tensor:
+        """Divergence of the model from the base, KL(base || model), in nats a token, mean over the answers' tokens."""
+        wanted = inputs["labels"][:, 1:] != IGNORED
+        with _without_adapter(model):
+            base = _logits(model, inputs, wanted).log_softmax(-1)
+        own = _logits(model, inputs, wanted).log_softmax(-1)
+        found = torch.nn.functional.kl_div(own, base, reduction="sum", log_target=True)
+        return found / _count(wanted, num_items_in_batch)
+
+
+@contextmanager
+def _without_adapter(model: Any) -> Iterator[None]:
+    """The base model as it answers: no adapter, no dropout, no gradient."""
+    training = model.training
+    model.eval()
+    with torch.no_grad(), model.disable_adapter():
+        yield
+    model.train(training)
 
 
 class PreferenceTrainer(_AnswersAlone, DPOTrainer):
@@ -97,7 +131,18 @@ def _log_odds(model: Any, inputs: Any) -> torch.Tensor:
 
 def _cross_entropy(model: Any, inputs: Any, wanted: torch.Tensor, *, reduction: str) -> torch.Tensor:
     """Of the ``wanted`` next tokens, a mask (rows, columns - 1)."""
+    tokens = inputs["input_ids"][:, 1:][wanted]
+    return torch.nn.functional.cross_entropy(_logits(model, inputs, wanted), tokens, reduction=reduction)
+
+
+def _logits(model: Any, inputs: Any, wanted: torch.Tensor) -> torch.Tensor:
+    """For the ``wanted`` next tokens alone, shape (tokens, vocabulary)."""
     kept = wanted.any(0).nonzero().squeeze(1)
     given = {key: inputs[key] for key in ("input_ids", "attention_mask")}
-    logits = model(**given, use_cache=False, logits_to_keep=kept).logits[wanted[:, kept]].float()
-    return torch.nn.functional.cross_entropy(logits, inputs["input_ids"][:, 1:][wanted], reduction=reduction)
+    logits: torch.Tensor = model(**given, use_cache=False, logits_to_keep=kept).logits
+    return logits[wanted[:, kept]].float()
+
+
+def _count(wanted: torch.Tensor, of_the_step: Any) -> Any:
+    """Tokens that the loss is a mean over: those of the whole optimizer step, where the trainer counts them."""
+    return wanted.sum() if of_the_step is None else of_the_step

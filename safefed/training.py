@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from safefed.adapter import Adapter, adapted, old_names, take_state
 from safefed.errors import DataError
@@ -62,7 +62,7 @@ class TrainReport:
         n_rows: Rows (or pairs) it drew from.
         steps: Optimizer steps it took.
         tokens: Tokens it read, padding not counted.
-        first_loss: At the first step, in nats: per answer token (SFT), per pair (DPO).
+        first_loss: At the first step, in nats: per answer token (SFT, distillation), per pair (DPO).
         last_loss: At the last step.
     """
 
@@ -168,13 +168,16 @@ def trainer_arguments(training: LocalTraining, folder: str, *, on_cpu: bool, bf1
     }
 
 
-def _trainer(model: PeftModel, rows: Dataset, loaded: LoadedModel, common: dict[str, Any]) -> Any:
+def _trainer(
+    model: PeftModel, rows: Dataset, loaded: LoadedModel, common: dict[str, Any], teacher: Literal["rows", "base"]
+) -> Any:
     from trl import SFTConfig
 
-    from safefed.trainer import Trainer
+    from safefed.trainer import BaseTrainer, Trainer
 
     settings = SFTConfig(**common, packing=False, dataset_kwargs={"skip_prepare_dataset": True})
-    return Trainer(model=model, args=settings, train_dataset=rows, processing_class=loaded.tokenizer)
+    make = BaseTrainer if teacher == "base" else Trainer
+    return make(model=model, args=settings, train_dataset=rows, processing_class=loaded.tokenizer)
 
 
 def fitted(
@@ -204,6 +207,7 @@ def train_adapter(
     training: LocalTraining,
     budget: Budget = UNLIMITED,
     advance: Advance = lambda _steps: None,
+    teacher: Literal["rows", "base"] = "rows",
 ) -> tuple[Adapter, TrainReport]:
     """Supervised fine-tuning of ``adapter`` on tokenised ``rows``; the base model is left as it was.
 
@@ -215,6 +219,8 @@ def train_adapter(
             thread count.
         budget: What may end it before its last step.
         advance: Called with 1 after each step.
+        teacher: Whose tokens are learnt: those of the rows, or at each place in their answers what the base model would
+            say there, its whole distribution (knowledge distillation).
 
     Returns:
         The trained adapter and what was seen.
@@ -222,6 +228,8 @@ def train_adapter(
     Raises:
         DataError: the adapter does not fit the model.
     """
-    return fitted(
-        loaded, adapter, training, lambda model, common: _trainer(model, rows, loaded, common), budget, advance
-    )
+
+    def make(model: PeftModel, common: dict[str, Any]) -> Any:
+        return _trainer(model, rows, loaded, common, teacher)
+
+    return fitted(loaded, adapter, training, make, budget, advance)

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from safefed.adapter import fresh_adapter, read_adapter, state_hash
-from safefed.align import AlignmentData, AlignSettings, Means, align, align_adapter, alignment_data
+from safefed.align import AlignmentData, AlignSettings, Means, align, align_adapter, alignment_data, alignment_prompts
 from safefed.align.answers import declines
+from safefed.align.contrasts import contrasts
 from safefed.config import AlignConfig, LoraSettings, ModelConfig, ReviseConfig
 from safefed.constitution import load_constitution
 from safefed.errors import ConfigError, DataError
+from safefed.eval.benchmarks import load_suite
 from safefed.generate import Generation, LocalGenerator
 from safefed.models import LoadedModel, load_model, weights_hash
+from safefed.overlap import Index, words
 from safefed.records import PreferencePair, Sample, Verdict
 from safefed.store import read_json, read_jsonl, read_manifest
 
@@ -24,7 +27,7 @@ REFUSAL = "I can't help with that."
 RED = [Sample.of(f"red-team request {i}") for i in range(6)]
 HELPFUL = [Sample.of(f"harmless question {i}") for i in range(12)]
 REVISE = ReviseConfig(max_new_tokens=6)
-CONFIG = AlignConfig(sft_steps=2, dpo_steps=2, batch_size=2, helpful_share=0.5)
+CONFIG = AlignConfig(distil_steps=0, sft_steps=2, dpo_steps=2, batch_size=2, helpful_share=0.5, n_contrasts=0)
 
 
 class Screen:
@@ -129,7 +132,8 @@ def test_an_endpoint_as_critic_has_to_be_configured(loaded):
 def run(loaded: LoadedModel, out: Path, **changes):
     settings = AlignSettings(align=CONFIG.model_copy(update=changes), revise=REVISE, max_length=128)
     adapter = fresh_adapter(loaded, LoraSettings(rank=2), seed=1)
-    data = AlignmentData([Sample.of("q", "a")] * 2, [PreferencePair("q", "good", "bad")] * 2, {"red_team": 2}, "me")
+    rows = [Sample.of("q", "a"), Sample.of("q", "a", teacher="base")]
+    data = AlignmentData(rows, [PreferencePair("q", "good", "bad")] * 2, {"red_team": 2}, "me")
     return adapter, align(loaded, adapter, data, out, settings=settings, seed=3, cost={})
 
 
@@ -149,17 +153,66 @@ def test_alignment_writes_rows_pairs_cost_and_an_adapter_and_leaves_the_base(loa
     assert read_json(tmp_path / "cost.json")["training_seconds"] > 0
 
 
-@pytest.mark.parametrize(("left_out", "kept"), [("sft_steps", "dpo"), ("dpo_steps", "sft")])
-def test_either_half_of_the_training_can_be_left_out(loaded, tmp_path, left_out, kept):
-    run(loaded, tmp_path, **{left_out: 0})
-
-    assert {"sft", "dpo"} & read_manifest(tmp_path).keys() == {kept}
+PARTS = ("distil", "sft", "dpo")
 
 
-def test_a_budget_of_tokens_bounds_each_half(loaded, tmp_path):
-    run(loaded, tmp_path, tokens=1, sft_steps=9, dpo_steps=9)
+@pytest.mark.parametrize("kept", PARTS)
+def test_any_part_of_the_training_can_be_left_out(loaded, tmp_path, kept):
+    run(loaded, tmp_path, **{f"{part}_steps": 2 * (part == kept) for part in PARTS})
 
-    assert [read_manifest(tmp_path)[part]["steps"] for part in ("sft", "dpo")] == [1, 1]
+    assert set(PARTS) & read_manifest(tmp_path).keys() == {kept}
+
+
+def test_a_budget_of_tokens_bounds_each_part(loaded, tmp_path):
+    run(loaded, tmp_path, tokens=1, **{f"{part}_steps": 9 for part in PARTS})
+
+    assert [read_manifest(tmp_path)[part]["steps"] for part in PARTS] == [1, 1, 1]
+
+
+def test_the_base_model_teaches_where_it_is_right_and_the_global_model_is_not_asked(loaded, monkeypatch):
+    def decide(sample: Sample) -> tuple[float, float]:
+        declined = sample.prompt.endswith(("0", "1"))
+        unsafe = sample.prompt in ("red-team request 1", "harmless question 2")
+        return (0.9 if unsafe else 0.1, 0.9 if declined else 0.1)
+
+    asked: list[bool] = []
+    streamed = LocalGenerator._streamed
+
+    def counted(self, prompts, max_new_tokens):
+        asked.append(self._base_only)
+        return streamed(self, prompts, max_new_tokens)
+
+    monkeypatch.setattr(LocalGenerator, "_streamed", counted)
+    _, data = build(loaded, decide, distil_steps=1, sft_steps=0, dpo_steps=0)
+
+    declining = {"harmless question 0", "harmless question 1", "harmless question 10", "harmless question 11"}
+    helped = {sample.prompt for sample in HELPFUL} - declining - {"harmless question 2"}
+    assert {row.prompt for row in data.rows} == {"red-team request 0"} | helped
+    assert {row.meta["teacher"] for row in data.rows} == {"base"}
+    assert not data.pairs
+    assert asked
+    assert all(asked)
+
+
+def test_a_base_model_that_declines_nothing_teaches_nothing(loaded):
+    with pytest.raises(DataError, match=r"base model declines none of 6.*distil_steps = 0"):
+        build(loaded, lambda _: (0.1, 0.1), distil_steps=1)
+
+
+def test_each_kind_of_prompt_ends_with_its_side_of_the_contrasts():
+    red_team, harmless = alignment_prompts(AlignConfig(n_prompts=3, n_helpful=4, n_contrasts=5), seed=0)
+
+    assert [len(red_team), len(harmless)] == [3 + 5, 4 + 5]
+    assert all(pair in contrasts() for pair in zip(harmless[4:], red_team[3:], strict=True))
+    assert all(prompt.response for prompt in harmless[4:])
+
+
+def test_contrasts_repeat_no_prompt_of_each_other_or_of_the_embedded_suites():
+    found = [sample.prompt for pair in contrasts() for sample in pair]
+    suites = [case.prompt for name in ("mini", "contrasts") for b in load_suite(name) for case in b.cases]
+
+    assert len({words(prompt) for prompt in found}) == 600
+    assert not list(Index(suites).find(found))
 
 
 class Seen:

@@ -79,6 +79,55 @@ def test_the_preference_loss_and_its_gradient_are_those_of_trl(tmp_path, special
     assert torch.allclose(found[0][1], found[1][1], atol=1e-6)
 
 
+def test_the_distance_from_the_base_is_a_divergence_over_answers_alone_and_moves_the_adapter_alone(tmp_path):
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from trl import SFTConfig
+
+    from safefed.trainer import BaseTrainer, _without_adapter
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 50, "n_embd": 16, "n_layer": 1, "n_head": 2, "pad_token_id": 0, "resid_pdrop": 0.5}
+    base = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type="gpt2", **sizes))
+    lora = LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    model = get_peft_model(base, lora)
+    answers = [[3, 4, 5], [7]]
+    rows = [
+        {"input_ids": [1, 2, *answers[0]], "labels": [-100, -100, *answers[0]]},
+        {"input_ids": [6, *answers[1]], "labels": [-100, *answers[1]]},
+    ]
+    settings = SFTConfig(
+        output_dir=str(tmp_path), use_cpu=True, report_to=[], dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None, bf16=False, per_device_train_batch_size=2,
+    )  # fmt: skip
+    data = Dataset.from_list(rows)
+    trainer = BaseTrainer(model=model, args=settings, train_dataset=data, processing_class=_tokenizer())
+    batch = next(iter(trainer.get_train_dataloader()))
+    model.eval()  # so that the model's own dropout is not in the comparison
+    found = trainer.compute_loss(model, dict(batch), num_items_in_batch=torch.tensor(4))
+    found.backward()
+
+    expected = 0.0
+    with torch.no_grad():
+        for row, answer in zip(rows, answers, strict=True):
+            ids, places = torch.tensor([row["input_ids"]]), slice(-len(answer) - 1, -1)
+            own = model(input_ids=ids).logits[0, places].log_softmax(-1)
+            with model.disable_adapter():
+                wanted = model(input_ids=ids).logits[0, places].log_softmax(-1)
+            expected += float((wanted.exp() * (wanted - own)).sum()) / 4
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    assert found.item() > 0
+    assert {"lora" in name for name, p in model.named_parameters() if p.grad is not None} == {True}
+
+    model.train()
+    with _without_adapter(model):
+        assert not model.training
+        assert torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
+    assert model.training
+
+
 def _tokenizer():
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from safefed.filters import Filter
 
 
+Judged = tuple[Sample, Verdict]
+"""A prompt with an answer, and what the screen says of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Helped:
     """A harmless prompt: the most trusted helpful answer to it, and an answer that declined it, "" if none did."""
@@ -36,6 +40,22 @@ def asked(generator: Generator, prompts: Sequence[Sample], config: ReviseConfig)
     """Every prompt with the generator's answer."""
     texts = generator.generate([prompt.context for prompt in prompts], max_new_tokens=config.max_new_tokens)
     return [prompt.with_response(text.text) for prompt, text in zip(prompts, texts, strict=True)]
+
+
+def judged(generator: Generator, prompts: Sequence[Sample], screen: Filter, config: ReviseConfig) -> list[Judged]:
+    """Every prompt with the generator's answer and its verdict; where there is no answer there is no prompt."""
+    answers = [answer for answer in asked(generator, prompts, config) if answer.response]
+    return list(zip(answers, screen.score(answers), strict=True))
+
+
+def safely_declines(answer: Sample, verdict: Verdict) -> bool:
+    """Whether ``answer``, to a red-team prompt, is a refusal with nothing unsafe in it."""
+    return verdict.action == "keep" and declines(answer, verdict)
+
+
+def helps(answer: Sample, verdict: Verdict) -> bool:
+    """Whether ``answer``, to a harmless prompt, is a safe answer that does not decline and is no loop."""
+    return verdict.action == "keep" and not declines(answer, verdict) and not is_looping(answer.response)
 
 
 class Begun:
@@ -62,25 +82,17 @@ def begun(
     ]
 
 
-def helped(
-    own: Generator, base: Generator, harmless: Sequence[Sample], screen: Filter, config: ReviseConfig
-) -> list[Helped]:
+def helped(harmless: Sequence[Sample], base: Sequence[Judged], own: Sequence[Judged]) -> list[Helped]:
     """Each harmless prompt with help, the base model's before the global model's before the answer that it brings.
 
     The last is not screened: whoever gave the prompts answers for them, and a screen errs most on look-alikes.
     """
-    answers = [asked(base, harmless, config), asked(own, harmless, config)]
-    judged = [list(zip(found, screen.score(found), strict=True)) for found in answers]
-    return [_helped(prompt, candidates) for prompt, *candidates in zip(harmless, *judged, strict=True)]
+    said = [{answer.prompt: (answer, verdict) for answer, verdict in found} for found in (base, own)]
+    return [_helped(prompt, [by[prompt.prompt] for by in said if prompt.prompt in by]) for prompt in harmless]
 
 
-def _helped(prompt: Sample, candidates: Sequence[tuple[Sample, Verdict]]) -> Helped:
-    helpful = [sample for sample, verdict in candidates if _helps(sample, verdict)]
-    refusals = [sample.response for sample, verdict in candidates if sample.response and declines(sample, verdict)]
+def _helped(prompt: Sample, candidates: Sequence[Judged]) -> Helped:
+    helpful = [answer for answer, verdict in candidates if helps(answer, verdict)]
+    refusals = [answer.response for answer, verdict in candidates if declines(answer, verdict)]
     given = [prompt] if prompt.response else []
     return Helped(next(iter([*helpful, *given]), None), next(iter(refusals), ""))
-
-
-def _helps(sample: Sample, verdict: Verdict) -> bool:
-    said = bool(sample.response) and not is_looping(sample.response)
-    return said and verdict.action == "keep" and not declines(sample, verdict)

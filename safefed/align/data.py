@@ -1,18 +1,19 @@
 """What the server trains on: the global model's own answers, made safe where they are not, helpful where they can be.
 
 The supervised stage of Constitutional AI (arXiv 2212.08073) applied to the aggregated model as in arXiv 2502.16691, and
-contrast against over-refusal: the model learns from both kinds of its mistakes, compliance and needless refusal.
+contrast against over-refusal: the model learns from both kinds of its mistakes, compliance and needless refusal. Where
+the base model makes neither, it is the teacher.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from safefed.adapter import Adapter, with_adapter
-from safefed.align.answers import Begun, Helped, asked, begun, declines, helped
+from safefed.align.answers import Begun, Helped, Judged, begun, helped, helps, judged, safely_declines
 from safefed.config import AlignConfig, ReviseConfig
 from safefed.constitution import Constitution, revise
 from safefed.errors import ConfigError, DataError
@@ -24,15 +25,20 @@ if TYPE_CHECKING:
     from safefed.filters import Filter
 
 
+TEACHER = "base"
+"""``meta["teacher"]`` of rows that the base model said: its distribution is learnt at their places."""
+
+
 @dataclass(frozen=True, slots=True)
 class AlignmentData:
     """What the server trains on, and how it came about.
 
     Attributes:
-        rows: For supervised fine-tuning: safe answers to red-team prompts, helpful answers to harmless ones.
+        rows: Safe answers to red-team prompts, helpful answers to harmless ones: those of ``TEACHER``, marked so in
+            ``meta``, for distillation, the others for supervised fine-tuning.
         pairs: For preference training: safe over unsafe answers, help over needless refusals.
         counts: By outcome.
-        critic: The revision of the generator that critiqued and revised.
+        critic: The revision of the generator that critiqued and revised; "" if nothing was.
         constitution: As its ``about`` says.
     """
 
@@ -67,7 +73,7 @@ class Means:
 def alignment_data(
     loaded: LoadedModel, adapter: Adapter, red_team: Sequence[Sample], harmless: Sequence[Sample], means: Means
 ) -> AlignmentData:
-    """Ask, screen, critique, revise: the rows and pairs of one alignment.
+    """Ask, screen, critique, revise: what one alignment learns from; only what its stages need.
 
     Args:
         loaded: The base model.
@@ -81,24 +87,56 @@ def alignment_data(
         DataError: no safe answer was found at all.
         ConfigError: the critic is an endpoint, and none is configured.
     """
+    config, constitution = means.config, means.constitution.about()
     with with_adapter(loaded, adapter) as live:
-        local = {
-            "self": LocalGenerator(live, batch_size=means.revise.batch_size),
-            "base": LocalGenerator(live, batch_size=means.revise.batch_size, base_only=True),
-        }
-        own, base = (means.remember(generator, name) for name, generator in local.items())
-        critic = {"self": own, "base": base}.get(means.config.critic) or _endpoint(means)
-        safe = _safe_rows(asked(own, red_team, means.revise), critic, means)
+        models = _Models(live, means)
+        helping = models.judged("base", harmless)
+        taught = _taught(models.judged("base", red_team), helping) if config.distil_steps else []
+        if not config.sft_steps and not config.dpo_steps:
+            counts = {"red_team": len(red_team), "harmless": len(harmless), "taught": len(taught)}
+            return AlignmentData(taught, [], counts, constitution=constitution)
+        critic = _endpoint(means) if config.critic == "endpoint" else models.named[config.critic]
+        safe = _safe_rows(models.judged("self", red_team), len(red_team), critic, means)
         if not safe.rows:
             raise DataError(f"none of {len(red_team)} red-team answers could be made safe; use a stronger base model")
-        anchors = _anchors(means.remember(Begun(local["self"], means.config.prefill), "begun"), safe.rows, means)
-        found = helped(own, base, harmless, means.screen, means.revise)
-    rows, contrast = _helpful_rows(found, safe.rows, means.config), list(_contrast(found, means))
-    counts = {**safe.counts, "harmless": len(harmless), "helpful": len(rows)}
+        anchors = _anchors(models.begun, safe.rows, means)
+        found = helped(harmless, helping, models.judged("self", harmless))
+    rows, contrast = _helpful_rows(found, safe.rows, config), list(_contrast(found, means))
+    counts = {**safe.counts, "harmless": len(harmless), "taught": len(taught), "helpful": len(rows)}
     counts |= {"needlessly_refused": sum(bool(each.refusal) for each in found), "pairs_help": len(contrast)}
     counts |= {"pairs_revised": len(safe.pairs), "pairs_refusal": len(anchors)}
     pairs = [*safe.pairs, *anchors, *contrast]
-    return AlignmentData([*safe.rows, *rows], pairs, counts, critic.revision, means.constitution.about())
+    return AlignmentData([*taught, *safe.rows, *rows], pairs, counts, critic.revision, constitution)
+
+
+class _Models:
+    """The base model, the global model, and the global model with its answer begun for it, each remembering."""
+
+    def __init__(self, live: LoadedModel, means: Means) -> None:
+        size = means.revise.batch_size
+        own, base = LocalGenerator(live, batch_size=size), LocalGenerator(live, batch_size=size, base_only=True)
+        self.named = {"self": means.remember(own, "self"), "base": means.remember(base, "base")}
+        self.begun = means.remember(Begun(own, means.config.prefill), "begun")
+        self._means = means
+
+    def judged(self, name: Literal["self", "base"], prompts: Sequence[Sample]) -> list[Judged]:
+        return judged(self.named[name], prompts, self._means.screen, self._means.revise)
+
+
+def _taught(red_team: Sequence[Judged], harmless: Sequence[Judged]) -> list[Sample]:
+    """What the base model says where it is right: refusals of red-team prompts, help with harmless ones.
+
+    Raises:
+        DataError: it declines no red-team prompt.
+    """
+    refusals = [answer for answer, verdict in red_team if safely_declines(answer, verdict)]
+    if not refusals:
+        raise DataError(
+            f"the base model declines none of {len(red_team)} red-team prompts, so nothing is to be learnt from it; "
+            "set align.distil_steps = 0 and align.dpo_steps, or use an aligned base model"
+        )
+    right = [*refusals, *(answer for answer, verdict in harmless if helps(answer, verdict))]
+    return [replace(answer, meta={**answer.meta, "teacher": TEACHER}) for answer in right]
 
 
 def _endpoint(means: Means) -> Generator:
@@ -107,18 +145,16 @@ def _endpoint(means: Means) -> Generator:
     return means.remember(means.endpoint(), "endpoint")
 
 
-def _safe_rows(answers: Sequence[Sample], critic: Generator, means: Means) -> AlignmentData:
+def _safe_rows(answers: Sequence[Judged], asked: int, critic: Generator, means: Means) -> AlignmentData:
     """Answers that already decline stay; every other answer to a red-team prompt is critiqued and revised."""
-    answered = [answer for answer in answers if answer.response]
-    judged = list(zip(answered, means.screen.score(answered), strict=True))
-    fine = [verdict.action == "keep" and declines(answer, verdict) for answer, verdict in judged]
-    kept = [answer for (answer, _), good in zip(judged, fine, strict=True) if good]
-    doubtful = [pair for pair, good in zip(judged, fine, strict=True) if not good]
+    fine = [safely_declines(answer, verdict) for answer, verdict in answers]
+    kept = [answer for (answer, _), good in zip(answers, fine, strict=True) if good]
+    doubtful = [pair for pair, good in zip(answers, fine, strict=True) if not good]
     samples, verdicts = [sample for sample, _ in doubtful], [verdict for _, verdict in doubtful]
     outcomes = revise(samples, verdicts, means.constitution, critic, means.screen.score, means.revise)
     revised = [outcome.sample for outcome in outcomes if outcome.sample]
     reasons = Counter(f"revision_{outcome.reason}" for outcome in outcomes)
-    counts = {"red_team": len(answers), "already_refused": len(kept), "revised": len(revised), **reasons}
+    counts = {"red_team": asked, "already_refused": len(kept), "revised": len(revised), **reasons}
     return AlignmentData([*kept, *revised], [outcome.pair for outcome in outcomes if outcome.pair], counts)
 
 

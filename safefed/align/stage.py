@@ -1,6 +1,7 @@
-"""One alignment from prompts to adapter: rows and pairs on disk, then SFT, then DPO against the tuned adapter.
+"""One alignment from prompts to adapter: what is learnt from on disk, then distillation, SFT and DPO.
 
-Sources: arXiv 2212.08073 (constitutional SFT), arXiv 2305.18290 (DPO), arXiv 2502.16691 (both on a federated model).
+Sources: arXiv 2212.08073 (constitutional SFT), arXiv 2305.18290 (DPO; the reference is the adapter as it comes to it),
+arXiv 2502.16691 (both on a federated model), arXiv 1503.02531 (distillation).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from safefed.adapter import Adapter, read_adapter, save_adapter, state_hash
-from safefed.align.data import AlignmentData, Means, alignment_data
+from safefed.align.data import TEACHER, AlignmentData, Means, alignment_data
 from safefed.align.prompts import alignment_prompts
 from safefed.config import AlignConfig, Count, ReviseConfig, ScreenConfig, Section
 from safefed.constitution import load_constitution
@@ -29,6 +30,9 @@ from safefed.training import Budget, LocalTraining, TrainReport, tokenize, train
 
 COST = "cost.json"
 """Seconds of the parts; beside the manifest, since they differ from run to run."""
+
+PARTS = ("distil", "sft", "dpo")
+"""How the manifest calls the reports of what was trained, in order."""
 
 _LOG, _SILENT = ".log", Silent()
 
@@ -100,7 +104,8 @@ def align_adapter(
         prompts = alignment_prompts(settings.align, seed)
         data = alignment_data(loaded, adapter, *prompts, _means(settings, loaded, remember))
     cost = {"data_seconds": time.monotonic() - started}
-    with progress.task("alignment: steps", settings.align.sft_steps + settings.align.dpo_steps) as advance:
+    steps = settings.align.distil_steps + settings.align.sft_steps + settings.align.dpo_steps
+    with progress.task("alignment: steps", steps) as advance:
         aligned = align(
             loaded,
             adapter,
@@ -172,15 +177,25 @@ def align(
 def _trained(
     loaded: LoadedModel, adapter: Adapter, data: AlignmentData, settings: AlignSettings, seed: int, advance: Advance
 ) -> tuple[Adapter, dict[str, TrainReport]]:
-    """Supervised fine-tuning, then preferences, each if it has steps; without a pair there is nothing to prefer."""
+    """Distillation, supervised fine-tuning, preferences, each if it has steps and something to learn from."""
     config, length, reports = settings.align, settings.max_length, {}
+    taught = [row for row in data.rows if row.meta.get("teacher") == TEACHER]
+    own = [row for row in data.rows if row.meta.get("teacher") != TEACHER]
     budget = Budget(config.tokens, config.seconds)
+
+    def training(steps: int, learning_rate: float) -> LocalTraining:
+        return LocalTraining(steps, config.batch_size, learning_rate, length, seed)
+
+    if config.distil_steps:
+        rows = tokenize(taught, loaded.tokenizer, length)
+        plan = training(config.distil_steps, config.distil_learning_rate)
+        adapter, reports["distil"] = train_adapter(loaded, adapter, rows, plan, budget, advance, teacher="base")
     if config.sft_steps:
-        rows = tokenize(data.rows, loaded.tokenizer, length)
-        training = LocalTraining(config.sft_steps, config.batch_size, config.sft_learning_rate, length, seed)
-        adapter, reports["sft"] = train_adapter(loaded, adapter, rows, training, budget, advance)
+        rows = tokenize(own, loaded.tokenizer, length)
+        plan = training(config.sft_steps, config.sft_learning_rate)
+        adapter, reports["sft"] = train_adapter(loaded, adapter, rows, plan, budget, advance)
     if config.dpo_steps and data.pairs:
         pairs = tokenize_pairs(data.pairs, loaded.tokenizer, length)
-        training = LocalTraining(config.dpo_steps, config.batch_size, config.dpo_learning_rate, length, seed)
-        adapter, reports["dpo"] = train_preferences(loaded, adapter, pairs, training, config.beta, budget, advance)
+        plan = training(config.dpo_steps, config.dpo_learning_rate)
+        adapter, reports["dpo"] = train_preferences(loaded, adapter, pairs, plan, config.beta, budget, advance)
     return adapter, reports

@@ -28,7 +28,7 @@ def benchmark(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="tiny, a folder, a hub id, or the name at --endpoint.")],
     suites: Annotated[
         list[str] | None,
-        typer.Option("--suite", metavar="NAME,…", help="advbench, xstest, mini. Default: mini."),
+        typer.Option("--suite", metavar="NAME,…", help="advbench, xstest, mini, contrasts. Default: mini."),
     ] = None,
     adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A peft adapter on top of MODEL.")] = None,
     judges: Annotated[

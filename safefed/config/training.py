@@ -60,16 +60,21 @@ class TrainConfig(Section):
 class AlignConfig(Section):
     """Server-side constitutional alignment of the global model: supervised fine-tuning, then preferences (DPO).
 
-    The model answers ``n_prompts`` red-team prompts (``prompts``; [] = the embedded set) and ``n_helpful`` harmless
-    ones (``helpful``; best are look-alikes of harmful ones, [] = the embedded set, half of which are). Red-team answers
-    that do not decline are critiqued and revised by ``critic``: the base model without the adapter, the global model
-    itself, or the endpoint of ``revise``. A harmless prompt may bring an answer, for where both models decline.
+    It works with ``n_prompts`` red-team prompts (``prompts``; [] = the embedded set), ``n_helpful`` harmless ones
+    (``helpful``; best are look-alikes of harmful ones, [] = the embedded set, half of which are), and ``n_contrasts``
+    of 300 written pairs, a harmful prompt and a harmless one as near to it as can be. A harmless prompt may bring an
+    answer, for where both models decline.
 
-    ``sft_steps`` are of supervised fine-tuning on safe answers, ``helpful_share`` of the rows being helpful answers;
-    ``dpo_steps`` are of preference training on the model's mistakes, revisions over the answers they replaced and help
-    over needless refusals, and on up to ``n_anchors`` prompts of each kind that it gets right: its refusal over what it
-    says after ``prefill``, its help over a refusal of the constitution. Either may be 0, not both. ``tokens`` and
-    ``seconds`` bound each of the two.
+    ``distil_steps`` bring the global model back to the base model where that is right: where it declines a red-team
+    prompt or helps with a harmless one, the global model learns its whole distribution. What the base gets wrong, or
+    knows better than an unaligned base, is for the other two, for which the global model answers every prompt and its
+    red-team answers that do not decline are critiqued and revised by ``critic``: the base model, the global model
+    itself, or the endpoint of ``revise``. ``sft_steps`` are of supervised fine-tuning on safe answers,
+    ``helpful_share`` of the rows being helpful answers; ``dpo_steps`` are of preference training on the global model's
+    mistakes, revisions over the answers they replaced and help over needless refusals, and on up to ``n_anchors``
+    prompts of each kind that it gets right: its refusal over what it says after ``prefill``, its help over a refusal of
+    the constitution. They follow each other in this order; each may be 0, not all. ``tokens`` and ``seconds`` bound
+    each of them.
     Alignment runs once after the last round, or after every ``every``-th round.
     """
 
@@ -77,14 +82,17 @@ class AlignConfig(Section):
     n_prompts: Count = 128
     helpful: list[SourceConfig] = []
     n_helpful: Count = 256
+    n_contrasts: Annotated[int, Field(ge=0, le=300)] = 300
     every: Count | None = None
     critic: Literal["base", "self", "endpoint"] = "base"
     helpful_share: Annotated[float, Field(ge=0, lt=1)] = 0.75
     n_anchors: Annotated[int, Field(ge=0)] = 64
     prefill: Annotated[str, Field(min_length=1)] = "Sure, here is"
+    distil_steps: Annotated[int, Field(ge=0)] = 40
     sft_steps: Annotated[int, Field(ge=0)] = 0
-    dpo_steps: Annotated[int, Field(ge=0)] = 40
+    dpo_steps: Annotated[int, Field(ge=0)] = 0
     batch_size: Count = 8
+    distil_learning_rate: Positive = 1e-3
     sft_learning_rate: Positive = 5e-4
     dpo_learning_rate: Positive = 2e-4
     beta: Positive = 0.1
@@ -93,8 +101,8 @@ class AlignConfig(Section):
 
     @model_validator(mode="after")
     def _trains(self) -> Self:
-        if not self.sft_steps and not self.dpo_steps:
-            raise ValueError("sft_steps and dpo_steps are both 0, so nothing would be learnt; set one of them")
+        if not (self.distil_steps or self.sft_steps or self.dpo_steps):
+            raise ValueError("distil_steps, sft_steps and dpo_steps are all 0, so nothing would be learnt; set one")
         return self
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safefed import __version__
-from safefed.align.stage import COST
+from safefed.align.stage import COST, PARTS
 from safefed.benchmarking import merge_seeds
 from safefed.config import ExperimentConfig
 from safefed.eval.report import write_report
@@ -52,7 +52,7 @@ def training_facts(plan: Plan) -> dict[str, Any]:
 def alignment_facts(folders: Sequence[Path]) -> dict[str, Any]:
     """Counts of the first alignment, and what all of them cost: seconds, training steps and the tokens they read."""
     manifests, costs = [read_json(f / MANIFEST) for f in folders], [read_json(f / COST) for f in folders]
-    trained = [manifest[part] for manifest in manifests for part in ("sft", "dpo") if part in manifest]
+    trained = [manifest[part] for manifest in manifests for part in PARTS if part in manifest]
     spent = {key: sum(report[key] for report in trained) for key in ("steps", "tokens")}
     seconds = {key: round(sum(cost[key] for cost in costs), 2) for key in ("data_seconds", "training_seconds")}
     return {**manifests[0]["counts"], "alignments": len(folders), **spent, **seconds}

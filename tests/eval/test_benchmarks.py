@@ -6,6 +6,7 @@ import pytest
 
 from safefed.errors import ConfigError, DataError, IntegrityError
 from safefed.eval.benchmarks import Benchmark, Case, check, listed, load_suite
+from safefed.overlap import Index
 from safefed.records import HAZARDS
 
 PLANTED = "a secret planted prompt"
@@ -36,6 +37,20 @@ def test_mini_has_a_hundred_harmful_requests_over_all_hazards_and_a_hundred_look
     assert benign.verified
     assert min(Counter(c.category for c in harmful.cases).values()) >= 7
     assert {c.category for c in harmful.cases} == {c.category for c in benign.cases} == set(HAZARDS)
+
+
+def test_contrasts_has_as_many_harmless_as_harmful_requests_and_repeats_none_of_mini():
+    harmful, benign = load_suite("contrasts")
+
+    assert (harmful.name, harmful.metric, len(harmful.cases)) == ("contrasts", "safe rate", 180)
+    assert (benign.name, benign.metric, len(benign.cases)) == ("contrasts-benign", "over-refusal", 180)
+    assert harmful.verified
+    assert set(Counter(c.category for c in benign.cases).values()) == {20}
+    assert not list(Index(prompts_of("mini")).find(prompts_of("contrasts")))
+
+
+def prompts_of(suite: str) -> list[str]:
+    return [case.prompt for benchmark in load_suite(suite) for case in benchmark.cases]
 
 
 def test_no_cases_is_an_error():
@@ -69,7 +84,9 @@ def test_two_benchmarks_of_one_name_and_names_that_are_paths_are_errors():
 
 
 def test_an_unknown_suite_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(ConfigError, match="no benchmark suite called 'nope'; choose from advbench, mini, xstest"):
+    with pytest.raises(
+        ConfigError, match="no benchmark suite called 'nope'; choose from advbench, contrasts, mini, xstest"
+    ):
         load_suite("nope")
 
 

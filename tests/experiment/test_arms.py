@@ -123,7 +123,10 @@ def test_a_changed_file_of_red_team_prompts_means_a_new_alignment(tmp_path, toy_
 
 
 IMPOSSIBLE = {
-    "no originals for preferences": ({"revise": ReviseConfig(keep_originals=False)}, "dpo_steps = 0"),
+    "no originals for preferences": (
+        {"revise": ReviseConfig(keep_originals=False), "align": AlignConfig(dpo_steps=1)},
+        "dpo_steps = 0",
+    ),
     "a critic nobody configured": ({"align": AlignConfig(critic="endpoint")}, r"revise\.generator"),
     "rounds that never come": ({"align": AlignConfig(every=4), "train": TrainConfig(rounds=3)}, "no round"),
 }

@@ -109,7 +109,9 @@ def test_flower_local_says_at_once_that_a_space_in_a_path_stops_it(clients, make
 
 def test_the_global_model_is_aligned_after_every_second_round_and_a_resumed_run_ends_the_same(clients, make_plan):
     settings = AlignSettings(
-        align=AlignConfig(every=2, n_prompts=2, n_helpful=2, sft_steps=1, dpo_steps=1, batch_size=2),
+        align=AlignConfig(
+            every=2, n_prompts=2, n_helpful=2, n_contrasts=0, distil_steps=0, sft_steps=1, dpo_steps=1, batch_size=2
+        ),
         revise=ReviseConfig(max_new_tokens=6),
         max_length=128,
     )
