@@ -34,7 +34,7 @@ from safefed.store import read_json, read_jsonl
 from safefed.tiny.encoder import packaged_encoder
 
 MAX_NEW_TOKENS = 64
-HARMLESS = ("xstest", "held-out")
+HARMLESS = ("xstest", "contrasts-benign", "held-out")
 """Benchmarks where a refusal is a mistake."""
 
 Outcomes = dict[str, dict[str, float]]
@@ -112,8 +112,9 @@ def against(own: list[list[float]], base: list[list[float]]) -> Interval:
 
 def table(found: Mapping[str, Mapping[int, Measured]]) -> Iterator[str]:
     """One line per arm: mean and, in brackets, the difference to base with its interval."""
-    names = ["advbench by refusal", "advbench by filter", "xstest-unsafe by refusal", "xstest by refusal",
-             "held-out by refusal"]  # fmt: skip
+    known = ["advbench by refusal", "advbench by filter", "xstest-unsafe by refusal", "xstest by refusal",
+             "contrasts by refusal", "contrasts-benign by refusal", "held-out by refusal"]  # fmt: skip
+    names = [name for name in known if name in next(iter(found["base"].values())).outcomes]
     yield f"| arm | {' | '.join(names)} | degenerate | loss, unread Dolly |"
     yield "|---" * (len(names) + 3) + "|"
     for arm, seeds in found.items():

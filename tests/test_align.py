@@ -190,6 +190,7 @@ def test_the_base_model_teaches_where_it_is_right_and_the_global_model_is_not_as
     assert {row.prompt for row in data.rows} == {"red-team request 0"} | helped
     assert {row.meta["teacher"] for row in data.rows} == {"base"}
     assert not data.pairs
+    assert data.counts == {"red_team": 6, "harmless": 12, "base_declined": 1, "base_helped": len(helped)}
     assert asked
     assert all(asked)
 

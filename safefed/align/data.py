@@ -84,29 +84,18 @@ def alignment_data(
         means: What it works with.
 
     Raises:
-        DataError: no safe answer was found at all.
+        DataError: no safe answer was found at all, or the base model, asked to teach, declines nothing.
         ConfigError: the critic is an endpoint, and none is configured.
     """
-    config, constitution = means.config, means.constitution.about()
+    config, nothing = means.config, AlignmentData([], [], {})
     with with_adapter(loaded, adapter) as live:
         models = _Models(live, means)
-        helping = models.judged("base", harmless)
-        taught = _taught(models.judged("base", red_team), helping) if config.distil_steps else []
-        if not config.sft_steps and not config.dpo_steps:
-            counts = {"red_team": len(red_team), "harmless": len(harmless), "taught": len(taught)}
-            return AlignmentData(taught, [], counts, constitution=constitution)
-        critic = _endpoint(means) if config.critic == "endpoint" else models.named[config.critic]
-        safe = _safe_rows(models.judged("self", red_team), len(red_team), critic, means)
-        if not safe.rows:
-            raise DataError(f"none of {len(red_team)} red-team answers could be made safe; use a stronger base model")
-        anchors = _anchors(models.begun, safe.rows, means)
-        found = helped(harmless, helping, models.judged("self", harmless))
-    rows, contrast = _helpful_rows(found, safe.rows, config), list(_contrast(found, means))
-    counts = {**safe.counts, "harmless": len(harmless), "taught": len(taught), "helpful": len(rows)}
-    counts |= {"needlessly_refused": sum(bool(each.refusal) for each in found), "pairs_help": len(contrast)}
-    counts |= {"pairs_revised": len(safe.pairs), "pairs_refusal": len(anchors)}
-    pairs = [*safe.pairs, *anchors, *contrast]
-    return AlignmentData([*taught, *safe.rows, *rows], pairs, counts, critic.revision, constitution)
+        help_ = models.judged("base", harmless)
+        taught = _taught(models.judged("base", red_team), help_) if config.distil_steps else nothing
+        learnt = _mistakes(models, red_team, harmless, help_) if config.sft_steps or config.dpo_steps else nothing
+    counts = {"red_team": len(red_team), "harmless": len(harmless), **taught.counts, **learnt.counts}
+    rows = [*taught.rows, *learnt.rows]
+    return AlignmentData(rows, learnt.pairs, counts, learnt.critic, means.constitution.about())
 
 
 class _Models:
@@ -117,13 +106,23 @@ class _Models:
         own, base = LocalGenerator(live, batch_size=size), LocalGenerator(live, batch_size=size, base_only=True)
         self.named = {"self": means.remember(own, "self"), "base": means.remember(base, "base")}
         self.begun = means.remember(Begun(own, means.config.prefill), "begun")
-        self._means = means
+        self.means = means
 
     def judged(self, name: Literal["self", "base"], prompts: Sequence[Sample]) -> list[Judged]:
-        return judged(self.named[name], prompts, self._means.screen, self._means.revise)
+        """What one of them says."""
+        return judged(self.named[name], prompts, self.means.screen, self.means.revise)
+
+    def critic(self) -> Generator:
+        """Raises ConfigError where it is to be an endpoint, and there is none."""
+        name, endpoint = self.means.config.critic, self.means.endpoint
+        if name != "endpoint":
+            return self.named[name]
+        if endpoint is None:
+            raise ConfigError('align.critic is "endpoint", and no endpoint is configured; set revise.generator')
+        return self.means.remember(endpoint(), "endpoint")
 
 
-def _taught(red_team: Sequence[Judged], harmless: Sequence[Judged]) -> list[Sample]:
+def _taught(red_team: Sequence[Judged], harmless: Sequence[Judged]) -> AlignmentData:
     """What the base model says where it is right: refusals of red-team prompts, help with harmless ones.
 
     Raises:
@@ -135,17 +134,28 @@ def _taught(red_team: Sequence[Judged], harmless: Sequence[Judged]) -> list[Samp
             f"the base model declines none of {len(red_team)} red-team prompts, so nothing is to be learnt from it; "
             "set align.distil_steps = 0 and align.dpo_steps, or use an aligned base model"
         )
-    right = [*refusals, *(answer for answer, verdict in harmless if helps(answer, verdict))]
-    return [replace(answer, meta={**answer.meta, "teacher": TEACHER}) for answer in right]
+    help_ = [answer for answer, verdict in harmless if helps(answer, verdict)]
+    rows = [replace(answer, meta={**answer.meta, "teacher": TEACHER}) for answer in (*refusals, *help_)]
+    return AlignmentData(rows, [], {"base_declined": len(refusals), "base_helped": len(help_)})
 
 
-def _endpoint(means: Means) -> Generator:
-    if means.endpoint is None:
-        raise ConfigError('align.critic is "endpoint", and no endpoint is configured; set revise.generator')
-    return means.remember(means.endpoint(), "endpoint")
+def _mistakes(
+    models: _Models, red_team: Sequence[Sample], harmless: Sequence[Sample], help_: Sequence[Judged]
+) -> AlignmentData:
+    """The global model's answers, safe and helpful or made so, and what it should prefer to its mistakes."""
+    means, critic = models.means, models.critic()
+    safe = _safe_rows(models.judged("self", red_team), critic, means)
+    if not safe.rows:
+        raise DataError(f"none of {len(red_team)} red-team answers could be made safe; use a stronger base model")
+    anchors = _anchors(models.begun, safe.rows, means)
+    found = helped(harmless, help_, models.judged("self", harmless))
+    rows, contrast = _helpful_rows(found, safe.rows, means.config), list(_contrast(found, means))
+    counts = {**safe.counts, "helpful": len(rows), "needlessly_refused": sum(bool(each.refusal) for each in found)}
+    counts |= {"pairs_revised": len(safe.pairs), "pairs_refusal": len(anchors), "pairs_help": len(contrast)}
+    return AlignmentData([*safe.rows, *rows], [*safe.pairs, *anchors, *contrast], counts, critic.revision)
 
 
-def _safe_rows(answers: Sequence[Judged], asked: int, critic: Generator, means: Means) -> AlignmentData:
+def _safe_rows(answers: Sequence[Judged], critic: Generator, means: Means) -> AlignmentData:
     """Answers that already decline stay; every other answer to a red-team prompt is critiqued and revised."""
     fine = [safely_declines(answer, verdict) for answer, verdict in answers]
     kept = [answer for (answer, _), good in zip(answers, fine, strict=True) if good]
@@ -154,7 +164,7 @@ def _safe_rows(answers: Sequence[Judged], asked: int, critic: Generator, means: 
     outcomes = revise(samples, verdicts, means.constitution, critic, means.screen.score, means.revise)
     revised = [outcome.sample for outcome in outcomes if outcome.sample]
     reasons = Counter(f"revision_{outcome.reason}" for outcome in outcomes)
-    counts = {"red_team": asked, "already_refused": len(kept), "revised": len(revised), **reasons}
+    counts = {"already_refused": len(kept), "revised": len(revised), **reasons}
     return AlignmentData([*kept, *revised], [outcome.pair for outcome in outcomes if outcome.pair], counts)
 
 

@@ -148,6 +148,6 @@ def test_it_says_what_alignment_found_and_what_it_cost(tmp_path):
 
     html = render(tmp_path, value)
 
-    for text in ("Alignment on the server", ">63<", "65,432", "1 min 01 s", "12.5 s"):
+    for text in ("Alignment on the server", ">63<", "65,432", "1 min 01 s", "12.5 s", ">-<"):
         assert text in html, text
     assert "Alignment on the server" not in render(tmp_path, summary())
