@@ -71,7 +71,7 @@ class Trainer(_AnswersAlone, SFTTrainer):
     def answer_loss(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
         """Cross-entropy summed over the tokens to learn, over ``num_items_in_batch`` (all of them in this step)."""
         wanted = inputs["labels"][:, 1:] != IGNORED
-        return _cross_entropy(model, inputs, wanted, reduction="sum") / _count(wanted, num_items_in_batch)
+        return _mean(_cross_entropy(model, inputs, wanted, reduction="sum"), wanted, num_items_in_batch)
 
 
 class BaseTrainer(SFTTrainer):
@@ -93,8 +93,8 @@ class BaseTrainer(SFTTrainer):
         with _without_adapter(model):
             base = _logits(model, inputs, wanted).log_softmax(-1)
         own = _logits(model, inputs, wanted).log_softmax(-1)
-        found = torch.nn.functional.kl_div(own, base, reduction="sum", log_target=True)
-        return found / _count(wanted, num_items_in_batch)
+        divergence = torch.nn.functional.kl_div(own, base, reduction="sum", log_target=True)
+        return _mean(divergence, wanted, num_items_in_batch)
 
 
 @contextmanager
@@ -143,6 +143,7 @@ def _logits(model: Any, inputs: Any, wanted: torch.Tensor) -> torch.Tensor:
     return logits[wanted[:, kept]].float()
 
 
-def _count(wanted: torch.Tensor, of_the_step: Any) -> Any:
-    """Tokens that the loss is a mean over: those of the whole optimizer step, where the trainer counts them."""
-    return wanted.sum() if of_the_step is None else of_the_step
+def _mean(total: torch.Tensor, wanted: torch.Tensor, of_the_step: Any) -> torch.Tensor:
+    """Over the wanted tokens: those of the whole optimizer step, where the trainer counts them."""
+    count: torch.Tensor = wanted.sum() if of_the_step is None else of_the_step
+    return total / count
