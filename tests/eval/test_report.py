@@ -109,7 +109,7 @@ def test_seeds_are_listed_when_there_are_several(tmp_path):
     value = summary(seeds=[0, 1])
     value["arms"]["fedavg"]["benchmarks"]["advbench"]["refusal"] = entry(seeds=2)
 
-    assert "seeds 80.0 · 80.0" in render(tmp_path, value)
+    assert "seeds 80.0&nbsp;· 80.0" in render(tmp_path, value)
 
 
 def test_what_was_not_measured_is_said_and_not_a_number(tmp_path):
