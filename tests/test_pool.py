@@ -16,7 +16,8 @@ from safefed.pool import process_pool
 if __name__ == "__main__":
     with process_pool(1, threads=1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
-        time.sleep(60)
+        while True:
+            time.sleep(0.1)  # a signal on the way into a sleep does not end it
 """
 
 
