@@ -1,6 +1,6 @@
 """What alignment wins and costs: every arm of a run against its base, paired over prompts and seeds.
 
-usage: python perf/alignment.py RUN [--judge filter:embedding:FOLDER] [--workers 4]
+usage: python perf/alignment.py RUN [--judge filter:embedding:FOLDER] [--against base] [--workers 4]
 
 RUN is the folder of a finished ``safefed run experiments/cai.toml`` (or any run with a base arm, AdvBench and XSTest);
 $SAFEFED_DATA holds the data sets. Prints one Markdown table. The second judge took no part in any arm; it sees the same
@@ -117,27 +117,27 @@ def grid(seeds: Mapping[int, Measured], what: str) -> list[list[float]]:
 
 
 def against(own: list[list[float]], base: list[list[float]]) -> Interval:
-    """Own minus base, in points."""
+    """Own minus the reference, in points."""
     rows = [[x - y for x, y in zip(*both, strict=True)] for both in zip(own, base, strict=True)]
     found = paired_bootstrap(rows)
     return Interval(*(round(100 * x, 1) for x in (found.value, found.low, found.high)))
 
 
-def table(found: Mapping[str, Mapping[int, Measured]]) -> Iterator[str]:
-    """One line per arm: mean and, in brackets, the difference to base with its interval."""
+def table(found: Mapping[str, Mapping[int, Measured]], reference: str) -> Iterator[str]:
+    """One line per arm: mean and, in brackets, the difference to the arm ``reference`` with its interval."""
     known = ["advbench by refusal", "advbench by filter", "xstest-unsafe by refusal", "xstest by refusal",
              "contrasts by refusal", "contrasts-benign by refusal", "held-out by refusal"]  # fmt: skip
-    names = [name for name in known if name in next(iter(found["base"].values())).outcomes]
+    names = [name for name in known if name in next(iter(found[reference].values())).outcomes]
     yield f"| arm | {' | '.join(names)} | degenerate | loss, unread Dolly | loss, clients' rows |"
     yield "|---" * (len(names) + 4) + "|"
     for arm, seeds in found.items():
         cells = []
         for name in names:
-            own, base = grid(seeds, name), grid(found["base"], name)
+            own, base = grid(seeds, name), grid(found[reference], name)
             mean = 100 * sum(map(sum, own)) / sum(map(len, own))
             d = against(own, base)
             cells.append(
-                f"{mean:.1f}" if arm == "base" else f"{mean:.1f} ({d.value:+.1f} [{d.low:+.1f}, {d.high:+.1f}])"
+                f"{mean:.1f}" if arm == reference else f"{mean:.1f} ({d.value:+.1f} [{d.low:+.1f}, {d.high:+.1f}])"
             )
         n = len(seeds)
         facts = ("degenerate", "loss", "own_loss")
@@ -150,9 +150,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--judge", default=f"filter:embedding:{packaged_encoder()}")
+    parser.add_argument("--against", default="base", metavar="ARM")
     parser.add_argument("--workers", type=int, default=4)
     given = parser.parse_args()
-    for line in table(measured(given.run, given.judge, given.workers, Path(os.environ["SAFEFED_DATA"]))):
+    for line in table(measured(given.run, given.judge, given.workers, Path(os.environ["SAFEFED_DATA"])), given.against):
         print(line, flush=True)
 
 
