@@ -74,7 +74,7 @@ class Trainer(_AnswersAlone, SFTTrainer):
         return _mean(_cross_entropy(model, inputs, wanted, reduction="sum"), wanted, num_items_in_batch)
 
 
-class BaseTrainer(SFTTrainer):
+class DistillationTrainer(SFTTrainer):
     """``SFTTrainer`` that learns the base model's distribution at the answers' tokens, not the one token that is there.
 
     The model without its adapter is the teacher (knowledge distillation, arXiv 1503.02531, at temperature 1 on whole

@@ -173,10 +173,10 @@ def _trainer(
 ) -> Any:
     from trl import SFTConfig
 
-    from safefed.trainer import BaseTrainer, Trainer
+    from safefed.trainer import DistillationTrainer, Trainer
 
     settings = SFTConfig(**common, packing=False, dataset_kwargs={"skip_prepare_dataset": True})
-    make = BaseTrainer if teacher == "base" else Trainer
+    make = DistillationTrainer if teacher == "base" else Trainer
     return make(model=model, args=settings, train_dataset=rows, processing_class=loaded.tokenizer)
 
 

@@ -86,7 +86,7 @@ def test_the_distance_from_the_base_is_a_divergence_over_answers_alone_and_moves
     from transformers import AutoConfig, AutoModelForCausalLM
     from trl import SFTConfig
 
-    from safefed.trainer import BaseTrainer, _without_adapter
+    from safefed.trainer import DistillationTrainer, _without_adapter
 
     torch.manual_seed(0)
     sizes = {"vocab_size": 50, "n_embd": 16, "n_layer": 1, "n_head": 2, "pad_token_id": 0, "resid_pdrop": 0.5}
@@ -103,7 +103,7 @@ def test_the_distance_from_the_base_is_a_divergence_over_answers_alone_and_moves
         max_length=None, bf16=False, per_device_train_batch_size=2,
     )  # fmt: skip
     data = Dataset.from_list(rows)
-    trainer = BaseTrainer(model=model, args=settings, train_dataset=data, processing_class=_tokenizer())
+    trainer = DistillationTrainer(model=model, args=settings, train_dataset=data, processing_class=_tokenizer())
     batch = next(iter(trainer.get_train_dataloader()))
     model.eval()  # so that the model's own dropout is not in the comparison
     found = trainer.compute_loss(model, dict(batch), num_items_in_batch=torch.tensor(4))

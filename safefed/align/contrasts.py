@@ -7,14 +7,13 @@ harmful (contrast sets, arXiv 2004.02709). The suite ``contrasts`` holds others,
 from __future__ import annotations
 
 import functools
-from importlib.resources import files
 
 from safefed.records import Sample
+from safefed.tiny.tables import written
 
 
 @functools.cache
 def contrasts() -> tuple[tuple[Sample, Sample], ...]:
     """All 300, each as the harmless sample, answered, and the harmful one, which is not."""
-    text = (files("safefed.align") / "contrasts.tsv").read_text(encoding="utf-8")
-    rows = (line.split("\t") for line in text.splitlines())
+    rows = written("alignment_contrasts")
     return tuple((Sample.of(harmless, answer), Sample.of(harmful)) for harmless, answer, harmful in rows)

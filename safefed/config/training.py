@@ -58,7 +58,7 @@ class TrainConfig(Section):
 
 
 class AlignConfig(Section):
-    """Server-side constitutional alignment of the global model: supervised fine-tuning, then preferences (DPO).
+    """Server-side alignment of the global model: distillation from the base model, supervised fine-tuning, preferences.
 
     It works with ``n_prompts`` red-team prompts (``prompts``; [] = the embedded set), ``n_helpful`` harmless ones
     (``helpful``; best are look-alikes of harmful ones, [] = the embedded set, half of which are), and ``n_contrasts``
@@ -66,15 +66,14 @@ class AlignConfig(Section):
     answer, for where both models decline.
 
     ``distil_steps`` bring the global model back to the base model where that is right: where it declines a red-team
-    prompt or helps with a harmless one, the global model learns its whole distribution. What the base gets wrong, or
-    knows better than an unaligned base, is for the other two, for which the global model answers every prompt and its
-    red-team answers that do not decline are critiqued and revised by ``critic``: the base model, the global model
-    itself, or the endpoint of ``revise``. ``sft_steps`` are of supervised fine-tuning on safe answers,
-    ``helpful_share`` of the rows being helpful answers; ``dpo_steps`` are of preference training on the global model's
-    mistakes, revisions over the answers they replaced and help over needless refusals, and on up to ``n_anchors``
-    prompts of each kind that it gets right: its refusal over what it says after ``prefill``, its help over a refusal of
-    the constitution. They follow each other in this order; each may be 0, not all. ``tokens`` and ``seconds`` bound
-    each of them.
+    prompt or helps with a harmless one, the global model learns its whole distribution. To be better than the base
+    there are the other two, for which the global model answers every prompt and its red-team answers that do not
+    decline are critiqued and revised by ``critic``: the base model, the global model itself, or the endpoint of
+    ``revise``. ``sft_steps`` are of supervised fine-tuning on safe answers, ``helpful_share`` of the rows being
+    helpful answers; ``dpo_steps`` are of preference training on the global model's mistakes, revisions over the
+    answers they replaced and help over needless refusals, and on up to ``n_anchors`` prompts of each kind that it
+    gets right: its refusal over what it says after ``prefill``, its help over a refusal of the constitution. They
+    follow each other in this order; each may be 0, not all. ``tokens`` and ``seconds`` bound each of them.
     Alignment runs once after the last round, or after every ``every``-th round.
     """
 

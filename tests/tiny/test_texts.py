@@ -9,8 +9,8 @@ from safefed.tiny.grammar import normalise
 from safefed.tiny.tables import written
 
 COLUMNS = {
-    "asks": 2, "contrasts": 4, "harmful_asks": 2, "harmful_goals": 2, "lookalike_asks": 2, "lookalike_tasks": 2,
-    "tasks": 2,
+    "alignment_contrasts": 3, "asks": 2, "contrasts": 4, "harmful_asks": 2, "harmful_goals": 2, "lookalike_asks": 2,
+    "lookalike_tasks": 2, "tasks": 2,
 }  # fmt: skip
 PROMPT = {"contrasts": 0, "harmful_asks": 1, "harmful_goals": 1}
 
@@ -25,6 +25,7 @@ def test_every_row_has_its_columns_and_none_is_empty(name):
 def test_no_prompt_is_written_twice():
     prompts = [normalise(row[PROMPT.get(name, 0)]) for name in COLUMNS for row in written(name)]
     prompts += [normalise(row[3]) for row in written("contrasts")]
+    prompts += [normalise(row[2]) for row in written("alignment_contrasts")]
 
     assert not [prompt for prompt, times in Counter(prompts).items() if times > 1]
 
