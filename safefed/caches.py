@@ -65,8 +65,8 @@ def pairs(cache: Cache) -> Pairs:
     return [(layer.keys, layer.values) for layer in layers]
 
 
-def cut(held: Pairs, rows: Sequence[int] | slice, columns: slice) -> Pairs:
-    """Some rows and columns; a view if ``rows`` is a slice."""
+def cut(held: Pairs, rows: slice, columns: slice | torch.Tensor) -> Pairs:
+    """Some rows and columns; a view if ``columns`` is a slice."""
     return [(keys[rows, :, columns], values[rows, :, columns]) for keys, values in held]
 
 

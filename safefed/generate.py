@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from safefed.adapter import state_hash, take_state
+from safefed.drafts import Drafts
 from safefed.errors import ConfigError, DataError
 from safefed.escape import MARK, clip, control_tokens, neutralise
 from safefed.models import LoadedModel
@@ -88,7 +89,7 @@ def turns(generator: Generator) -> AbstractContextManager[None]:
 class LocalGenerator:
     """A Generator over a model in this process: greedy, in batches that are refilled as answers end.
 
-    In float32 the text depends neither on ``batch_size`` nor on ``turns`` nor on what is asked together; in lower
+    In float32 the text depends neither on ``batch_size`` nor on ``turns`` nor on what is or was asked; in lower
     precision a near tie between two tokens may fall the other way. Models whose state is more than keys and values
     (``safefed.decoding.is_plain``) go through ``model.generate`` in left-padded batches, and nothing is remembered.
     Control tokens in message content are broken (``safefed.escape``). A conversation that leaves less than
@@ -124,6 +125,7 @@ class LocalGenerator:
         self._eos = _end_tokens(loaded)
         self.revision = _revision(loaded, adapter, base_only)
         self._kept: Prefixes | None = None
+        self._drafts = Drafts()
         self.n_truncated = self.n_prompt_tokens = self.n_read = 0
 
     def generate(
@@ -174,7 +176,8 @@ class LocalGenerator:
             return
         kept = self._kept or Prefixes(self._memory)
         kept.hold_for(_weights(self._model))
-        work = Decoding(self._model, [*map(tuple, prompts)], limits, kept=kept, keep=self._kept is not None)
+        keep, asked = self._kept is not None, [*map(tuple, prompts)]
+        work = Decoding(self._model, asked, limits, kept=kept, keep=keep, drafts=self._drafts)
         yield from work.parts()
         self.n_read += work.n_read
 

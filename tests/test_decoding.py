@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from safefed.drafts import Drafts
 from safefed.padding import Limits, generate_padded
 from safefed.prefixes import SHORTEST, Prefixes
 
@@ -35,6 +36,7 @@ OTHERS = {
     "llama": {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}},
 }
 ENDS = list(range(1, 60, 6))
+GUESSING = object()
 
 
 def build(family, **changes):
@@ -62,7 +64,7 @@ def prompts(n=14, seed=0, header=()):
     return [(*header, *(rng.randrange(2, 60) for _ in range(length))) for length in lengths]
 
 
-def decode(model, asked, n=10, *, batch_size=3, kept=None, keep=False):
+def decode(model, asked, n=10, *, batch_size=3, kept=None, keep=False, drafts=GUESSING):
     """Answers without what follows their end, and how many prompt tokens were read."""
     import torch
 
@@ -70,9 +72,20 @@ def decode(model, asked, n=10, *, batch_size=3, kept=None, keep=False):
 
     kept = kept or Prefixes(1 << 30)
     with torch.inference_mode():
-        work = Decoding(model, asked, Limits(ENDS, 0, n, batch_size), kept=kept, keep=keep)
+        given = Drafts() if drafts is GUESSING else drafts
+        work = Decoding(model, asked, Limits(ENDS, 0, n, batch_size), kept=kept, keep=keep, drafts=given)
         found = {row: answer for part in work.parts() for row, answer in part.items()}
         return [found[row] for row in range(len(asked))], work.n_read
+
+
+def counted(model, *args, **options):
+    """Answers, and in how many forward passes."""
+    passes = []
+    hook = model.register_forward_pre_hook(lambda *_: passes.append(1))
+    try:
+        return decode(model, *args, **options)[0], len(passes)
+    finally:
+        hook.remove()
 
 
 def one_by_one(model, asked, n=10):
@@ -165,7 +178,7 @@ def test_a_batch_has_no_more_rows_than_asked_for_and_rows_that_wait_join_it(llam
     rows = []
     hook = llama.register_forward_pre_hook(lambda _, __, given: rows.append(given["input_ids"].shape), with_kwargs=True)
     try:
-        answers, _ = decode(llama, prompts(40), 60, batch_size=8)
+        answers, _ = decode(llama, prompts(40), 60, batch_size=8, drafts=None)
     finally:
         hook.remove()
 
@@ -174,6 +187,58 @@ def test_a_batch_has_no_more_rows_than_asked_for_and_rows_that_wait_join_it(llam
     steps = [shape[0] for shape in rows if shape[1] == 1]
     assert max(steps) == 8
     assert len(steps) < 0.8 * apart
+
+
+@pytest.mark.parametrize("family", [family for family in PLAIN if "sliding_window" not in PLAIN[family]])
+def test_answers_that_were_given_before_are_guessed_and_take_fewer_steps(family):
+    model, drafts, asked = adapted(build(family, **PLAIN[family])), Drafts(), prompts(20)
+    expected = one_by_one(model, asked, 30)
+
+    (first, n_first), (second, n_second) = (counted(model, asked, 30, batch_size=8, drafts=drafts) for _ in range(2))
+
+    assert first == second == expected
+    assert n_second < 0.75 * n_first, "passes that read the prompts among them"
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_wrong_guesses_of_any_length_do_not_change_the_tokens(llama, n):
+    class Wrong(Drafts):
+        def guess(self, text, at_most):
+            rng = random.Random(len(text))
+            right = super().guess(text, at_most)[: rng.randrange(3)]
+            return [*right, *(rng.randrange(60) for _ in range(rng.randrange(20)))][:at_most]
+
+    drafts = Wrong()
+
+    for _ in range(2):
+        assert decode(llama, prompts(), n, drafts=drafts)[0] == one_by_one(llama, prompts(), n)
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma3_text"])
+def test_a_window_of_attention_gets_no_guesses(family):
+    model, drafts = build(family, **PLAIN[family]), Drafts()
+
+    (first, n_first), (second, n_second) = (counted(model, prompts(), 30, drafts=drafts) for _ in range(2))
+
+    assert (first, n_first) == (second, n_second)
+
+
+def test_a_long_prompt_does_not_widen_the_batch_of_short_ones(llama):
+    rows = {}
+
+    def note(_, __, given):
+        rows.setdefault(given["attention_mask"].shape[1] >= 90, []).append(len(given["input_ids"]))
+
+    asked = [tuple(range(2, 59)) + tuple(range(2, 40)), *prompts()]
+    hook = llama.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        answers, _ = decode(llama, asked, 20, batch_size=64, drafts=None)
+    finally:
+        hook.remove()
+
+    assert answers == one_by_one(llama, asked, 20)
+    assert set(rows[True]) == {1}
+    assert max(rows[False]) > 4
 
 
 @pytest.mark.parametrize("seed", range(3))
