@@ -8,8 +8,8 @@ absent. Three generators, one thread, float32, end tokens on, the same prompts a
 
   one by one  ``model.generate`` for each prompt alone
   padded      ``model.generate`` in left-padded batches of 32, sorted by length
-  safefed     ``LocalGenerator``: batches that are refilled as rows end, what was read of a row is not read again, tokens
-              are guessed from earlier answers
+  safefed     ``LocalGenerator``: batches that are refilled as rows end, what was read of a row is not read again,
+              tokens are guessed from earlier answers
 
 They take turns of ``--rows`` fresh rows, each turn begun by another one. Printed: revised rows per minute of CPU time,
 for each turn the ratios, their median and range, and the share of prompt tokens that was not read again. Texts are
