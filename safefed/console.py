@@ -21,14 +21,19 @@ class ConsoleProgress:
         self._bars = bars
 
     @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Advance]:
-        """A bar until ``total`` steps are done (0 = unknown: until the body ends), then a line with the time taken."""
+    def task(self, description: str, total: int, *, part: bool = False) -> Iterator[Advance]:
+        """A bar until ``total`` steps are done (0 = unknown: until the body ends), then a line with the time taken.
+
+        A part of another task leaves no line.
+        """
         label = escape(description)
         bar = self._bars.add_task(label, total=total or None)
         started, done = time.monotonic(), 0
 
         def finish() -> None:
             self._bars.update(bar, visible=False)
+            if part:
+                return
             self._bars.console.print(f"{label}: {done} in {time.monotonic() - started:.1f} s", highlight=False)
 
         def advance(steps: int) -> None:

@@ -25,7 +25,9 @@ class _Pool(ProcessPoolExecutor):
 
 
 @contextmanager
-def process_pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
+def process_pool(
+    workers: int, threads: int, begin: Callable[..., None] | None = None, *args: Any
+) -> Iterator[ProcessPoolExecutor]:
     """A pool of ``workers`` fresh processes; when the body raises, they are stopped at once.
 
     They are spawned, so a script that gets here needs an ``if __name__ == "__main__"`` guard. Ctrl-C is the parent's
@@ -34,9 +36,11 @@ def process_pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     Args:
         workers: Processes, started as they are needed.
         threads: Threads of the numeric libraries in each of them.
+        begin: Called in each of them before its first task; pickled.
+        args: Its arguments; queues may be among them.
     """
     context = multiprocessing.get_context("spawn")
-    pool = _Pool(workers, mp_context=context, initializer=_start_worker, initargs=(threads,))
+    pool = _Pool(workers, mp_context=context, initializer=_start_worker, initargs=(threads, begin, args))
     before = set(multiprocessing.active_children())
     try:
         yield pool
@@ -48,12 +52,14 @@ def process_pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, begin: Callable[..., None] | None, args: tuple[Any, ...]) -> None:
     """One thread count per worker, set before numpy and torch are imported there."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if begin:
+        begin(*args)
 
 
 def _end_with_parent() -> None:

@@ -12,8 +12,11 @@ Advance = Callable[[int], None]
 class Progress(Protocol):
     """Shows tasks with a known number of steps; the command line draws bars, libraries stay silent."""
 
-    def task(self, description: str, total: int) -> AbstractContextManager[Advance]:
-        """A task of ``total`` steps; call the yielded function with the number of steps just done."""
+    def task(self, description: str, total: int, *, part: bool = False) -> AbstractContextManager[Advance]:
+        """A task of ``total`` steps (0 = unknown); call the yielded function with the number of steps just done.
+
+        ``part``: it belongs to a task that is shown already, and is only shown while it runs.
+        """
         ...
 
 
@@ -21,6 +24,6 @@ class Silent:
     """Shows nothing."""
 
     @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Advance]:  # noqa: ARG002
+    def task(self, description: str, total: int, *, part: bool = False) -> Iterator[Advance]:  # noqa: ARG002
         """A task nobody sees."""
         yield lambda _steps: None

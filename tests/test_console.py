@@ -34,6 +34,15 @@ def test_a_task_that_failed_is_never_reported_as_finished():
     assert lines_of(body) == ["next: 1"]
 
 
+def test_a_part_of_a_task_leaves_no_line():
+    def body(progress):
+        with progress.task("train", 1) as outer, progress.task("train: round", 2, part=True) as inner:
+            inner(2)
+            outer(1)
+
+    assert lines_of(body) == ["train: 1"]
+
+
 def test_a_task_of_unknown_length_counts_what_was_done():
     def body(progress):
         with progress.task("screen [client]", 0) as advance:

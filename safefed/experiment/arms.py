@@ -136,14 +136,19 @@ def arm_tasks(arm: ArmPlan, config: ExperimentConfig, files: Sequence[Path]) -> 
         tasks += _screen_tasks(arm.plan, files)
         needs = [task.name for task in tasks]
         train_args = (config.engine, arm.plan, files)
-        tasks.append(Task(Path(arm.plan.out).name, "train", f"train {arm.title}", train_arm, train_args, needs))
+        tasks.append(
+            Task(Path(arm.plan.out).name, "train", f"train {arm.title}", train_arm, train_args, needs, reports=True)
+        )
     if arm.align and arm.plan:
         trained = Path(arm.plan.out) / "adapter"
         align_args = (config.model, _align_settings(config), trained, arm.align, arm.seed)
-        tasks.append(Task(arm.align.name, "align", f"align {arm.title}", align_arm, align_args, [tasks[-1].name]))
+        tasks.append(
+            Task(arm.align.name, "align", f"align {arm.title}", align_arm, align_args, [tasks[-1].name], reports=True)
+        )
     needs = [tasks[-1].name] if tasks else []
     evaluation_args = (config, arm.adapter, arm.evaluation, arm.seed, arm.screened_by(config))
-    tasks.append(Task(arm.evaluation.name, "benchmark", f"benchmark {arm.title}", evaluate_arm, evaluation_args, needs))
+    label = f"benchmark {arm.title}"
+    tasks.append(Task(arm.evaluation.name, "benchmark", label, evaluate_arm, evaluation_args, needs, reports=True))
     return tasks
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from safefed.errors import SafefedError
+from safefed.experiment.relay import Parts, connect, sender, shown
 from safefed.models import torch_threads
 from safefed.pool import process_pool
 from safefed.progress import Advance, Progress
@@ -20,7 +22,8 @@ from safefed.progress import Advance, Progress
 class Task:
     """One stage: a picklable function, its arguments, and the names of the tasks it needs.
 
-    ``kind`` and ``label`` are for those who look at it: which sort of stage this is, and its name for people.
+    ``kind`` and ``label`` are for those who look at it: which sort of stage this is, and its name for people. If it
+    ``reports``, the function is given ``progress`` as well.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Task:
     run: Callable[..., Any]
     args: Sequence[Any] = ()
     needs: Sequence[str] = ()
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,11 @@ class Done:
     waited: float
 
 
-def _timed(run: Callable[..., Any], args: Sequence[Any]) -> tuple[Any, float]:
+def _timed(task: Task, progress: Progress | None = None) -> tuple[Any, float]:
+    """What came of a task, and its seconds; ``progress`` shows its parts, None: what started this worker does."""
     started = time.monotonic()
-    return run(*args), time.monotonic() - started
+    options = {"progress": Parts(progress or sender(), task.label)} if task.reports else {}
+    return task.run(*task.args, **options), time.monotonic() - started
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class _Board:
             shown = ExitStack()
             advance = shown.enter_context(self.progress.task(task.label, 1))
             waited = time.monotonic() - self.ready_since[task.name]
-            self.running[self.pool.submit(_timed, task.run, task.args)] = _Running(task.name, waited, advance, shown)
+            self.running[self.pool.submit(_timed, task)] = _Running(task.name, waited, advance, shown)
 
     def collect(self) -> None:
         finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
@@ -102,7 +108,7 @@ def _run_here(tasks: Sequence[Task], threads: int, progress: Progress) -> dict[s
     with torch_threads(threads):
         for task in tasks:
             with progress.task(task.label, 1) as advance:
-                done[task.name] = Done(task.name, *_timed(task.run, task.args), waited=0.0)
+                done[task.name] = Done(task.name, *_timed(task, progress), waited=0.0)
                 advance(1)
     return done
 
@@ -114,14 +120,15 @@ def run_tasks(tasks: Sequence[Task], *, workers: int, threads: int, progress: Pr
         tasks: Each after the tasks it needs; the earlier of two that could start is started.
         workers: 0 = one after the other in this process.
         threads: Torch threads of each process.
-        progress: Shows one task each.
+        progress: Shows one task each, and its parts while they run.
 
     Raises:
         SafefedError: a worker died. Whatever a task raises is raised here; finished stages stay on disk.
     """
     if workers == 0:
         return _run_here(tasks, threads, progress)
-    with process_pool(workers, threads) as pool:
+    notes = multiprocessing.get_context("spawn").SimpleQueue()
+    with shown(notes, progress), process_pool(workers, threads, connect, notes) as pool:
         board = _Board(list(tasks), pool, workers, progress)
         while len(board.done) < len(tasks):
             board.submit_ready()

@@ -196,7 +196,7 @@ def _rounds(
     progress: Progress,
 ) -> None:
     out, strategy = Path(plan.out), _strategy(plan, loaded, roster)
-    with progress.task(f"{plan.arm}: rounds", plan.train.rounds) as advance:
+    with progress.task("rounds", plan.train.rounds) as advance:
         advance(done)
         for server_round in range(done + 1, plan.train.rounds + 1):
             roster.refresh()

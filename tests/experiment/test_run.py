@@ -52,6 +52,17 @@ def test_a_rerun_trains_nothing_again_and_comes_to_the_same_figures(finished, to
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_stage_does_is_shown_while_it_runs(toy_model, tmp_path, seen, workers):
+    arms = {"base": ArmConfig(train=False)}
+
+    run(config(toy_model, arms=arms), tmp_path / "run", workers=workers, progress=seen)
+
+    suites = [f"benchmark base, seed 0: {name}" for name in ("mini", "mini-benign")]
+    assert seen.parts == {f"{suite}: {what}": n for suite in suites for what, n in (("answers", 4), ("judges", 1))}
+    assert not seen.open
+
+
 def test_the_oracle_drops_exactly_the_rows_labelled_unsafe(finished):
     _, summary = finished
 
