@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,8 @@ def table(found: Mapping[str, Mapping[int, Measured]], reference: str) -> Iterat
         n = len(seeds)
         facts = ("degenerate", "loss", "own_loss")
         degenerate, loss, own_loss = (sum(getattr(m, key) for m in seeds.values()) / n for key in facts)
-        yield f"| {arm} | {' | '.join(cells)} | {100 * degenerate:.1f} | {loss:.2f} | {own_loss:.3f} |"
+        own = "" if isnan(own_loss) else f"{own_loss:.3f}"
+        yield f"| {arm} | {' | '.join(cells)} | {100 * degenerate:.1f} | {loss:.2f} | {own} |"
 
 
 def main() -> None:
