@@ -11,9 +11,10 @@ import pytest
 from safefed.pool import process_pool
 
 PARENT = """
-import os, time
+import os, signal, time
 from safefed.pool import process_pool
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a script ignore it
     with process_pool(1, threads=1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         while True:
