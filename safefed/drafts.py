@@ -18,7 +18,6 @@ class Drafts:
     its newest token and a guess at once and keeps of the guess what it would have said itself, so the greedy text is
     that without guesses. transformers' own works on one row at a time. Answers of one kind, refusals or critiques,
     resemble each other; the prompts are not looked through.
-
     """
 
     def __init__(self) -> None:

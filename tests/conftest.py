@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,6 +29,32 @@ TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+
+
+class Seen:
+    """A Progress that counts: the steps of all tasks, of those that are parts of others, and which tasks are open."""
+
+    def __init__(self) -> None:
+        self.done: Counter[str] = Counter()
+        self.parts: Counter[str] = Counter()
+        self.open: set[str] = set()
+
+    @contextmanager
+    def task(self, description: str, _total: int, *, part: bool = False) -> Iterator[Callable[[int], None]]:
+        counters = (self.done, self.parts) if part else (self.done,)
+
+        def advance(steps: int) -> None:
+            for counter in counters:
+                counter[description] += steps
+
+        self.open.add(description)
+        yield advance
+        self.open.remove(description)
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
 
 
 def pytest_collection_finish() -> None:

@@ -1,8 +1,6 @@
 """Alignment on the toy model, with a screen whose verdicts the test decides."""
 
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,22 +214,10 @@ def test_contrasts_repeat_no_prompt_of_each_other_or_of_the_embedded_suites():
     assert not list(Index(suites).find(found))
 
 
-class Seen:
-    """A Progress that counts."""
-
-    def __init__(self) -> None:
-        self.done: Counter[str] = Counter()
-
-    @contextmanager
-    def task(self, description, _total):
-        yield lambda n: self.done.update({description: n})
-
-
-def test_an_alignment_of_another_adapter_is_not_taken_for_this_one(toy_model, tmp_path):
+def test_an_alignment_of_another_adapter_is_not_taken_for_this_one(toy_model, tmp_path, seen):
     loaded = load_model(ModelConfig(name=str(toy_model)))
     small = {"n_prompts": 4, "n_helpful": 4, "dpo_steps": 0}
     settings = AlignSettings(align=CONFIG.model_copy(update=small), revise=REVISE)
-    seen = Seen()
     one, other = (fresh_adapter(loaded, LoraSettings(rank=2), seed=seed) for seed in (1, 2))
 
     first = align_adapter(loaded, one, settings, tmp_path, seed=0, training_seed=0, progress=seen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,25 +131,22 @@ def _screen_tasks(plan: Plan, files: Sequence[Path]) -> list[Task]:
 
 def arm_tasks(arm: ArmPlan, config: ExperimentConfig, files: Sequence[Path]) -> list[Task]:
     """The stages of one arm, each after those it needs; stages that arms share have one name."""
-    tasks: list[Task] = []
+    screens = _screen_tasks(arm.plan, files) if arm.plan else []
+    stages: list[Task] = []
+
+    def then(folder: Path, kind: str, run: Callable[..., Any], *args: Any) -> None:
+        needs = [task.name for task in stages[-1:] or screens]
+        stages.append(Task(folder.name, kind, f"{kind} {arm.title}", run, args, needs, reports=True))
+
     if arm.plan:
-        tasks += _screen_tasks(arm.plan, files)
-        needs = [task.name for task in tasks]
-        train_args = (config.engine, arm.plan, files)
-        tasks.append(
-            Task(Path(arm.plan.out).name, "train", f"train {arm.title}", train_arm, train_args, needs, reports=True)
-        )
-    if arm.align and arm.plan:
-        trained = Path(arm.plan.out) / "adapter"
-        align_args = (config.model, _align_settings(config), trained, arm.align, arm.seed)
-        tasks.append(
-            Task(arm.align.name, "align", f"align {arm.title}", align_arm, align_args, [tasks[-1].name], reports=True)
-        )
-    needs = [tasks[-1].name] if tasks else []
-    evaluation_args = (config, arm.adapter, arm.evaluation, arm.seed, arm.screened_by(config))
-    label = f"benchmark {arm.title}"
-    tasks.append(Task(arm.evaluation.name, "benchmark", label, evaluate_arm, evaluation_args, needs, reports=True))
-    return tasks
+        trained = Path(arm.plan.out)
+        then(trained, "train", train_arm, config.engine, arm.plan, files)
+        if arm.align:
+            settings = _align_settings(config)
+            then(arm.align, "align", align_arm, config.model, settings, trained / "adapter", arm.align, arm.seed)
+    chosen_by = arm.screened_by(config)
+    then(arm.evaluation, "benchmark", evaluate_arm, config, arm.adapter, arm.evaluation, arm.seed, chosen_by)
+    return [*screens, *stages]
 
 
 def in_order(tasks: Iterable[Task]) -> list[Task]:

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from safefed.errors import SafefedError
-from safefed.experiment.relay import Parts, connect, sender, shown
 from safefed.models import torch_threads
 from safefed.pool import process_pool
 from safefed.progress import Advance, Progress
+from safefed.relay import Parts, connect, sender, shown
+
+PAUSE = 0.1
+"""Seconds between looks at what workers report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class _Board:
     pool: ProcessPoolExecutor
     workers: int
     progress: Progress
+    show: Callable[[], None]
     done: dict[str, Done] = field(default_factory=dict)
     ready_since: dict[str, float] = field(default_factory=dict)
     running: dict[Future[tuple[Any, float]], _Running] = field(default_factory=dict)
@@ -84,7 +88,8 @@ class _Board:
             self.running[self.pool.submit(_timed, task)] = _Running(task.name, waited, advance, shown)
 
     def collect(self) -> None:
-        finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        finished, _ = wait(self.running, timeout=PAUSE, return_when=FIRST_COMPLETED)
+        self.show()
         for future in finished:
             running = self.running.pop(future)
             with running.shown:
@@ -128,8 +133,8 @@ def run_tasks(tasks: Sequence[Task], *, workers: int, threads: int, progress: Pr
     if workers == 0:
         return _run_here(tasks, threads, progress)
     notes = multiprocessing.get_context("spawn").SimpleQueue()
-    with shown(notes, progress), process_pool(workers, threads, connect, notes) as pool:
-        board = _Board(list(tasks), pool, workers, progress)
+    with shown(notes, progress) as show, process_pool(workers, threads, connect, notes) as pool:
+        board = _Board(list(tasks), pool, workers, progress, show)
         while len(board.done) < len(tasks):
             board.submit_ready()
             board.collect()

@@ -1,19 +1,18 @@
-"""What stages report while they run, shown by the process that started them."""
+"""What workers report while they run, shown by the process that started them.
+
+Imported by a worker before its threads are set (``safefed.pool``), so it imports nothing that brings numpy.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from multiprocessing import SimpleQueue
 from typing import NamedTuple
 
 from safefed.progress import Advance, Progress
-
-PAUSE = 0.1
-"""Seconds between looks at what workers wrote."""
 
 
 class Note(NamedTuple):
@@ -68,32 +67,23 @@ def sender() -> Sender:
 
 
 @contextmanager
-def shown(notes: SimpleQueue[Note], progress: Progress) -> Iterator[None]:
-    """While the body runs, show on ``progress`` what workers put into ``notes``."""
-    over = threading.Event()
-    # Never waited for without end: a worker that was killed in the middle of a note leaves half of one.
-    thread = threading.Thread(target=_show, args=(notes, progress, over), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(timeout=5)
-
-
-def _show(notes: SimpleQueue[Note], progress: Progress, over: threading.Event) -> None:
+def shown(notes: SimpleQueue[Note], progress: Progress) -> Iterator[Callable[[], None]]:
+    """Yields what shows on ``progress`` all that workers have put into ``notes``; call it often, or they wait."""
     tasks: dict[tuple[int, int], tuple[ExitStack, Advance]] = {}
-    while not (over.is_set() and notes.empty()):
-        if notes.empty():
-            over.wait(PAUSE)
-            continue
-        note = notes.get()
-        if note.total is not None:
-            stack = ExitStack()
-            tasks[note.task] = stack, stack.enter_context(progress.task(note.description, note.total, part=True))
-        elif note.steps is not None:
-            tasks[note.task][1](note.steps)
-        else:
-            tasks.pop(note.task)[0].close()
-    for stack, _ in tasks.values():  # of workers that were stopped
-        stack.close()
+
+    def show() -> None:
+        while not notes.empty():
+            note = notes.get()
+            if note.total is not None:
+                stack = ExitStack()
+                tasks[note.task] = stack, stack.enter_context(progress.task(note.description, note.total, part=True))
+            elif note.steps is not None:
+                tasks[note.task][1](note.steps)
+            else:
+                tasks.pop(note.task)[0].close()
+
+    try:
+        yield show
+    finally:
+        for stack, _ in tasks.values():  # of workers that were stopped
+            stack.close()
